@@ -1,0 +1,5 @@
+"""``python -m flagos_eval``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,129 @@
+"""The command line: parse, call one function, print, exit. No logic lives here.
+
+Every command is a file of this package with a ``command``. Importing one must stay cheap: what a command
+needs is imported when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from .. import __version__, errors
+
+COMMANDS = {
+    "run": "Ask a server the questions of benchmarks, and save what it answered.",
+    "compare": "Put two runs side by side, answer by answer.",
+    "report": "Write a comparison to a file: Markdown or JSON.",
+    "show": "Look at a run: its results, one answer, or what changed against another run.",
+    "score": "Score the stored responses of a run again, without a server.",
+    "pack": "Bundle a run and all that belongs to it into one file that moves.",
+    "ls": "List tasks, runs, launchers, platforms or report formats.",
+}
+
+EPILOG = """\b
+Exit codes
+   0  done, or consistent       5  incomplete: run the same command to resume
+   1  drift, and nothing else  70  internal error
+   2  usage                    74  a file or an address cannot be read or written
+   3  no verdict              130  interrupted: run the same command to resume
+   4  not comparable, or invalid
+Of several outcomes the first of 4, 5, 1, 3, 0 counts."""
+
+
+class _Lazy(click.Group):
+    """Commands whose modules are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        found = module.command
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from ..catalog import unknown
+
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise unknown("command", name, COMMANDS, hint="flagos-eval --help")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Lazy,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FLAGOS_EVAL"},
+)
+@click.version_option(__version__, prog_name="flagos-eval")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Does a model answer the same on your chip as on the reference?
+
+    Run the benchmarks on both, and compare them answer by answer.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with one of the documented codes."""
+    # The retry library logs each retry; they are in the records, with their errors.
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    try:
+        outcome = cli.main(prog_name="flagos-eval", standalone_mode=False)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else errors.EXIT_OK
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return errors.EXIT_USAGE
+    except click.UsageError as error:
+        usage = error.ctx.command_path if error.ctx else "flagos-eval"
+        return _fail(error.format_message(), f"{usage} --help", errors.EXIT_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", None, errors.EXIT_INTERRUPTED)
+    except errors.FlagosEvalError as error:
+        return _fail(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as ``| head`` does. Nothing is left to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.EXIT_IO
+    except (OSError, click.FileError) as error:
+        return _fail(str(error), None, errors.EXIT_IO)
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(
+            f"internal error: {type(error).__name__}: {error}",
+            "this is a defect of flagos-eval: please report it with the lines above",
+            errors.EXIT_INTERNAL,
+        )
+
+
+def _fail(message: str, hint: str | None, code: int) -> int:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True, color=colour)
+    if hint:
+        click.echo(f"  try: {hint}", err=True)
+    return code

@@ -1,0 +1,251 @@
+"""``flagos-eval run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import errors
+
+if TYPE_CHECKING:
+    from ..config import Configured
+    from ..plan import Plan
+    from ..records import Run
+
+_NOT_SETTINGS = {"output", "dry_run", "fresh", "config", "config_from", "plain", "quiet"}
+
+
+def _split(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """``-t a,b -t c`` -> a, b, c."""
+    return tuple(name for part in value for name in part.split(",") if name.strip())
+
+
+@click.command(
+    name="run",
+    context_settings={"auto_envvar_prefix": "FLAGOS_EVAL"},
+    epilog="""\b
+Examples
+  flagos-eval run -t mathvision,shapes --base-url http://10.0.0.5:8000/v1 -o results/cuda.json
+  flagos-eval run -t mathvision --launcher vllm -m /models/Qwen2.5-VL-7B-Instruct
+  flagos-eval run --config-from results/cuda.json --base-url http://10.0.0.9:8000/v1 -o results/metax.json
+Every option is also read from FLAGOS_EVAL_<OPTION> and from --config. A key is taken from
+OPENAI_API_KEY alone; OPENAI_BASE_URL, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and NO_COLOR are honoured.""",
+)
+@click.option(
+    "-t",
+    "--tasks",
+    multiple=True,
+    callback=_split,
+    help="Benchmarks, by name; 'all' for every one.",
+)
+@click.option("--tasks-dir", help="Folder of further task files.")
+@click.option("-m", "--model", help="Name at the server, or a folder of weights for a launcher.")
+@click.option(
+    "--base-url",
+    multiple=True,
+    help="A running server, as http://HOST:8000/v1; repeat to spread load.",
+)
+@click.option("--launcher", help="Start a server: vllm.")
+@click.option("--server-python", help="Interpreter that has the serving engine.")
+@click.option(
+    "--set", "set", multiple=True, metavar="FLAG=VALUE", help="A flag of the started server."
+)
+@click.option(
+    "--env", multiple=True, metavar="NAME=VALUE", help="A variable of the started server."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Run file [results/<endpoint or platform>.json].",
+)
+@click.option("--name", help="The run's name in tables [the output's].")
+@click.option("--arm", help="Which arm of an experiment this is.")
+@click.option("--policy", help="Policy file that will judge the run; its hash is recorded now.")
+@click.option("--data-dir", help="Local copies of datasets: DIR/<task>, or DIR itself.")
+@click.option("--split", multiple=True, metavar="TASK=SPLIT", help="Another split of a benchmark.")
+@click.option(
+    "--revision", multiple=True, metavar="TASK=REV", help="Another revision of a dataset."
+)
+@click.option("--prompt", help="Prompt by name [each benchmark's first].")
+@click.option(
+    "-L", "--limit", type=click.IntRange(1), help="Ask only N items of each task: a preview."
+)
+@click.option("--repeat", type=click.IntRange(1), help="Ask everything K times [1].")
+@click.option("--temperature", type=float, help="[0]")
+@click.option("--top-p", type=float, help="[1]")
+@click.option("--top-k", type=int, help="[-1, off]")
+@click.option("--min-p", type=float, help="[0]")
+@click.option("--repetition-penalty", type=float, help="[1]")
+@click.option("--seed", type=int, help="[0]")
+@click.option("--max-tokens", type=click.IntRange(1), help="[each benchmark's own]")
+@click.option("--max-pixels", type=click.IntRange(1), help="Image limit, sent with each request.")
+@click.option("--min-pixels", type=click.IntRange(1), help="Image limit, sent with each request.")
+@click.option(
+    "--logprobs",
+    type=click.IntRange(0, 20),
+    metavar="K",
+    help="Keep log-probabilities, K per token.",
+)
+@click.option("--concurrency", type=click.IntRange(1), help="Requests in flight [32].")
+@click.option("--timeout", type=click.FloatRange(0.1), help="Seconds for one attempt [600].")
+@click.option("--max-retries", type=click.IntRange(0), help="Per request [5].")
+@click.option(
+    "--max-error-rate",
+    type=click.FloatRange(0, 1),
+    help="More failures make the run incomplete [0.005].",
+)
+@click.option(
+    "--withhold-text",
+    is_flag=True,
+    default=None,
+    help="Keep licence-restricted texts out of files.",
+)
+@click.option("-C", "--config", type=click.Path(path_type=Path), help="Settings from a TOML file.")
+@click.option(
+    "--config-from",
+    type=click.Path(path_type=Path),
+    help="Ask exactly what this run or pack asked.",
+)
+@click.option("--fresh", is_flag=True, help="Drop the answers of an unfinished run of this output.")
+@click.option("--dry-run", is_flag=True, help="Show what would be asked, and stop.")
+@click.option("--plain", is_flag=True, help="Lines instead of a live view.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> int:
+    """Ask a server the questions of benchmarks, and save what it answered.
+
+    Stop it at any time; the same command resumes and never asks again what was answered.
+    """
+    from .. import plan as planning
+    from .. import run as running
+    from ..environment import typed_command
+    from ..job import Job
+    from ..progress import reporter
+
+    like, like_path = _like(options["config_from"])
+    configured = _configured(ctx, options, like)
+    config = configured.config
+    output = options["output"] or running.default_output(config, running.detect_platform().name)
+    if not options["dry_run"]:
+        running.refuse_finished(output)
+    plan = planning.make(config, like=like, like_path=like_path)
+    if options["dry_run"]:
+        _show_plan(plan, output)
+        return errors.EXIT_OK
+    job = Job(configured, plan, output, typed_command(), _api_key(), options["fresh"])
+    try:
+        with reporter(plain=options["plain"], quiet=options["quiet"]) as report:
+            run = running.execute(job, report)
+    except running.Interrupted as stopped:
+        click.echo(
+            f"stopped. {stopped.kept} of {stopped.total} responses kept. "
+            "Run the same command to continue.",
+            err=True,
+        )
+        return errors.EXIT_INTERRUPTED
+    return _finished(run, output)
+
+
+def _api_key() -> str | None:
+    import os
+
+    return os.environ.get("OPENAI_API_KEY")
+
+
+def _like(path: Path | None) -> tuple[Run | None, Path | None]:
+    if path is None:
+        return None, None
+    from .. import store
+
+    found = store.find(path)
+    return store.load(found), found
+
+
+def _configured(ctx: click.Context, options: dict[str, Any], like: Run | None) -> Configured:
+    """Merge defaults, file, run, environment and flags, and remember where each value came from."""
+    import os
+
+    from click.core import ParameterSource
+
+    from .. import config
+
+    layers: dict[config.Source, dict[str, Any]] = {
+        "default": {},
+        "file": config.read_file(options["config"]) if options["config"] else {},
+        "run": dict(config.from_run(like)) if like else {},
+        "environment": {},
+        "flag": {},
+    }
+    sources: dict[ParameterSource | None, config.Source] = {
+        ParameterSource.ENVIRONMENT: "environment",
+        ParameterSource.COMMANDLINE: "flag",
+    }
+    for name, value in options.items():
+        source = sources.get(ctx.get_parameter_source(name))
+        if source and name not in _NOT_SETTINGS:
+            layers[source][name] = value
+    address = os.environ.get("OPENAI_BASE_URL")
+    if address and not any("base_url" in layer or "launcher" in layer for layer in layers.values()):
+        layers["environment"]["base_url"] = (address,)
+    return config.combine(layers)
+
+
+def _show_plan(plan: Plan, output: Path) -> None:
+    from .. import catalog
+    from ..records import TextPart
+    from ..run import launch_request
+
+    config = plan.config
+    for planned in plan.tasks:
+        record = planned.items.record
+        click.echo(
+            f"{planned.task.name}: {record.n} items of {record.id} {record.split} ({record.origin}), "
+            f"prompt {planned.prompt.name} v{planned.prompt.version}, {len(planned.requests)} requests"
+        )
+        click.echo(f"  sampling {planned.sampling.model_dump_json()}")
+        click.echo("  first request:")
+        for part in planned.requests[0].messages[0].content:
+            shown = (
+                part.text
+                if isinstance(part, TextPart)
+                else (
+                    f"[{part.media_type} {part.width}x{part.height}, {part.size} bytes, {part.sha256[:12]}]"
+                )
+            )
+            click.echo("    " + shown.replace("\n", "\n    "))
+    launcher = catalog.load_module("launchers", config.launcher or "external", "launcher").LAUNCHER
+    server = launcher.plan(launch_request(config, output, lambda note: None))
+    click.echo(
+        "server: " + (" ".join(server) if server else ", ".join(config.base_url) or "none named")
+    )
+    click.echo(f"total: {plan.total} requests; output: {output}")
+
+
+def _finished(run: Run, output: Path) -> int:
+    from tabulate import tabulate
+
+    from ..records import Status
+
+    rows = []
+    for result in run.results:
+        metric = result.metrics[0]
+        shown = "-" if metric.value is None else f"{metric.value:.2f}"
+        if metric.low != metric.high and metric.low is not None and metric.high is not None:
+            shown += f" ({metric.low:.2f}-{metric.high:.2f})"
+        counted = (Status.UNPARSED, Status.TRUNCATED, Status.EMPTY, Status.REFUSED, Status.ERROR)
+        rows.append([result.task, result.n, shown, *(result.counts.get(s, 0) for s in counted)])
+    headers = ["task", "n", "score", "unparsed", "cut", "empty", "refused", "error"]
+    click.echo(
+        tabulate(rows, headers=headers, disable_numparse=True, colalign=["left"] + ["right"] * 7)
+    )
+    if run.state == "incomplete":
+        click.echo(
+            f"INCOMPLETE: {run.reason}. Saved {output}; run the same command to ask the failed ones again."
+        )
+        return errors.EXIT_INCOMPLETE
+    preview = " (preview: not the whole benchmark)" if run.phase == "preview" else ""
+    click.echo(f"Saved {output}{preview}")
+    return errors.EXIT_OK

@@ -1,0 +1,178 @@
+"""``flagos-eval show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..records import Run
+
+
+@click.command(
+    name="show",
+    context_settings={"auto_envvar_prefix": "FLAGOS_EVAL"},
+    epilog="""\b
+Examples
+  flagos-eval show cuda.json                          results, server, data
+  flagos-eval show cuda.json mathvision 412           one question and its answer
+  flagos-eval show metax.json --flips cuda.json       what changed against another run""",
+)
+@click.argument("run")
+@click.argument("task", required=False)
+@click.argument("sample", required=False)
+@click.option("--flips", metavar="OTHER", help="List the items worth more or less than in OTHER.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Flips to show per task."
+)
+def command(run: str, task: str | None, sample: str | None, flips: str | None, limit: int) -> int:
+    """Look at a run: its results, one answer, or what changed against another run.
+
+    RUN is a run file or a pack, also looked for in results/.
+    """
+    from .. import store
+
+    path = store.find(run)
+    loaded = store.load(path)
+    if flips is not None:
+        return _flips(loaded, path, flips, task, limit)
+    if task is not None and task not in {record.name for record in loaded.tasks}:
+        from ..catalog import unknown
+
+        raise unknown("task in this run", task, [record.name for record in loaded.tasks])
+    if task is not None and sample is not None:
+        return _sample(loaded, path, task, sample)
+    _summary(loaded, task)
+    return errors.EXIT_OK
+
+
+def _summary(run: Run, task: str | None) -> None:
+    from tabulate import tabulate
+
+    from ..records import Status
+    from ..reports._rows import inert, number
+
+    click.echo(f"{inert(run.name)}  {run.state}, {run.phase}  {run.started_at} to {run.ended_at}")
+    for epoch in run.epochs:
+        click.echo(
+            f"  start {epoch.index + 1}: {inert(epoch.endpoint)} {inert(epoch.model)} "
+            f"version {inert(epoch.version or 'unknown')} ({epoch.launcher})"
+        )
+    for record in run.tasks:
+        data = record.dataset
+        revision = f" at {data.revision}" if data.revision else ""
+        click.echo(
+            f"  {record.name}: {data.n} items of {inert(data.id)} {data.split}{revision} ({data.origin}), "
+            f"prompt {record.prompt} v{record.prompt_version}, {record.repeats} pass(es)"
+        )
+    for capability in run.capabilities:
+        if capability.state != "supported":
+            click.echo(f"  {capability.name}: {capability.state} ({inert(capability.detail)})")
+    results = [r for r in run.results if task in (None, r.task)]
+    used = [s for s in Status if any(r.counts.get(s) for r in results)]
+    rows = [
+        [r.task, f"{r.scorer} v{r.scorer_version}", r.n, m.name, number(m.value)]
+        + [r.counts.get(s, 0) for s in used]
+        for r in results
+        for m in r.metrics
+    ]
+    headers = ["task", "scorer", "n", "metric", "value", *(s.value for s in used)]
+    click.echo(tabulate(rows, headers=headers, disable_numparse=True))
+    if task is not None:
+        groups = [[inert(g.name), g.n, number(g.value)] for r in results for g in r.groups]
+        click.echo()
+        click.echo(tabulate(groups, headers=["group", "n", "value"], disable_numparse=True))
+
+
+def _sample(run: Run, path: Path, task: str, sample_id: str) -> int:
+    from .. import samples
+    from ..errors import UnknownName
+    from ..records import TextPart
+    from ..reports._rows import inert
+
+    stored = samples.read(run, path, task)
+    if sample_id not in stored:
+        raise UnknownName(f"{task} has no sample {sample_id!r} in this run")
+    sample = stored[sample_id].sample
+    click.echo(f"{task} {sample_id}  {inert(sample.group or '')}")
+    for part in sample.input:
+        shown = part.text if isinstance(part, TextPart) else f"[image {part.width}x{part.height}]"
+        click.echo("  " + _inert_lines(shown))
+    for index, choice in enumerate(sample.choices):
+        click.echo(f"  {chr(65 + index)}. {_inert_lines(choice)}")
+    click.echo(f"target  {' | '.join(map(inert, sample.target))}")
+    for response in run.responses:
+        if (response.task, response.sample_id) != (task, sample_id):
+            continue
+        click.echo(f"answer {response.repeat + 1}  {_answer(response)}")
+    for score in run.scores:
+        if (score.task, score.sample_id) == (task, sample_id):
+            value = "-" if score.value is None else f"{score.value:g}"
+            read = inert(score.answer) if score.answer is not None else "nothing"
+            click.echo(
+                f"score {score.repeat + 1}   {value} {score.status.value}, {score.scorer} read {read}"
+            )
+    return errors.EXIT_OK
+
+
+def _answer(response: object) -> str:
+    from ..records import Response
+    from ..reports._rows import inert
+
+    assert isinstance(response, Response)
+    tries = f"{len(response.attempts)} attempt(s), {response.latency:.2f} s"
+    if response.error is not None:
+        return f"FAILED {response.error.kind.value}: {inert(response.error.message)} ({tries})"
+    ended = response.finish_reason or "unknown end"
+    return f"({ended}, {tries})\n  {_inert_lines(response.text or '')}"
+
+
+def _inert_lines(text: str) -> str:
+    from ..reports._rows import inert
+
+    return "\n  ".join(inert(line) for line in text.splitlines())
+
+
+def _flips(run: Run, path: Path, other: str, task: str | None, limit: int) -> int:
+    from .. import store
+    from ..compare import compare, flips
+    from ..reports._rows import comparability, inert
+
+    against = store.load(other)
+    comparison = compare(against, run)
+    click.echo(f"{inert(against.name)} -> {inert(run.name)}")
+    click.echo(comparability(comparison))
+    if not comparison.comparable:
+        return errors.EXIT_NOT_COMPARABLE
+    for difference in comparison.differences:
+        if task not in (None, difference.task):
+            continue
+        changed = flips(against, run, difference.task)
+        click.echo(
+            f"\n{difference.task}: {difference.lost} lost, {difference.gained} gained "
+            f"of {difference.paired} paired items"
+        )
+        texts = [_texts(side, difference.task) for side in (against, run)]
+        for sample_id, was, now in changed[:limit]:
+            click.echo(f"  {inert(sample_id):<16} {was:g} -> {now:g}")
+            for name, side in zip((against.name, run.name), texts, strict=True):
+                click.echo(f"    {inert(name)[:20]:<20} {_brief(side.get(sample_id, ''))}")
+        if len(changed) > limit:
+            click.echo(f"  ... and {len(changed) - limit} more (--limit)")
+    return errors.EXIT_OK
+
+
+def _texts(run: Run, task: str) -> dict[str, str]:
+    return {r.sample_id: r.text or "" for r in run.responses if r.task == task and r.repeat == 0}
+
+
+def _brief(text: str) -> str:
+    from ..reports._rows import inert
+
+    flat = inert(" ".join(text.split()))
+    return flat if len(flat) <= 70 else flat[:30] + " … " + flat[-37:]

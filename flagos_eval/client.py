@@ -1,0 +1,424 @@
+"""Request -> Response: the only place that talks to a model.
+
+Every request ends as a text or as an error with all its attempts on record. openai's own retries are off,
+so that none goes unseen. A failure that repeats by nature (4xx) is not retried; a server that is gone stops
+the run instead of turning thousands of questions into errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any
+
+import openai
+import stamina
+from pydantic import JsonValue
+
+from . import prompt
+from .clock import utc_now
+from .errors import ServerDied, ServerRefused
+from .records import Attempt, Epoch, ErrorKind, ImagePart, Request, RequestError, Response
+from .reply import InvalidReply, Reply, parse_reply
+from .server import Identity, Server, is_loopback
+
+_MAX_RETRY_AFTER = 300.0
+_HOPELESS = 50
+"""Requests in a row that failed after all their retries, with no answer between them."""
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """How to ask; none of it changes what is asked."""
+
+    concurrency: int = 32
+    timeout: float = 600.0
+    """Seconds for one attempt, from sending to the last byte."""
+    max_retries: int = 5
+    backoff: float = 0.5
+    """Seconds before the first retry; doubles up to a minute."""
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response and the log-probabilities that are stored beside it."""
+
+    response: Response
+    logprobs: JsonValue
+
+
+class _Failed(Exception):
+    """One attempt that failed."""
+
+    def __init__(self, error: RequestError, *, retry_after: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error, self.retry_after = error, retry_after
+
+
+@dataclass
+class Endpoint:
+    """One address, the start of the server behind it, and how busy it is."""
+
+    server: Server
+    epoch: Epoch
+    api: openai.AsyncOpenAI
+    load: int = 0
+    alive: bool = True
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Client:
+    """Asks one model at one or several addresses. An async context manager."""
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        epochs: Sequence[Epoch],
+        model: str,
+        settings: ClientSettings,
+        *,
+        read_image: Callable[[ImagePart], bytes],
+        api_key: str | None = None,
+        on_epoch: Callable[[Epoch], None] | None = None,
+    ) -> None:
+        self.model, self.settings = model, settings
+        self.epochs = list(epochs)
+        self._read_image, self._on_epoch = read_image, on_epoch
+        self._failures = 0
+        self._in_flight = 0
+        latest = {epoch.endpoint: epoch for epoch in epochs}
+        self._endpoints = [
+            Endpoint(server, latest[server.url], _api(server.url, api_key, settings.timeout))
+            for server in servers
+        ]
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for endpoint in self._endpoints:
+            await endpoint.api.close()
+
+    async def complete(
+        self,
+        requests: Iterable[tuple[int, Request]],
+        on_answer: Callable[[Answer], None],
+    ) -> None:
+        """Ask everything, a bounded number at a time.
+
+        Args:
+            requests: (position in the run's queue, request), taken one by one as there is room.
+            on_answer: Called in this thread as each request ends.
+
+        Raises:
+            ServerDied: no address answers any more; nothing is recorded for the requests in flight.
+            ServerRefused: the server no longer accepts the model's name or the key.
+        """
+        queue = iter(requests)
+
+        async def work() -> None:
+            # Workers share one iterator: the next request is built only when somebody is free to send it.
+            for order, request in queue:
+                on_answer(await self.ask(request, order=order))
+
+        workers = [asyncio.create_task(work()) for _ in range(self.settings.concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def ask(self, request: Request, *, order: int) -> Answer:
+        """One request, with its retries.
+
+        Raises:
+            ServerDied: see `complete`.
+            ServerRefused: see `complete`.
+        """
+        body = prompt.body(request, self.model, self._read_image, logprobs=self.settings.logprobs)
+        attempts: list[Attempt] = []
+        self._in_flight += 1
+        in_flight = self._in_flight
+        try:
+            while True:
+                endpoint = self._choose()
+                endpoint.load += 1
+                try:
+                    reply = await self._with_retries(endpoint, body, attempts)
+                except _Failed as failed:
+                    if failed.error.kind is ErrorKind.CONNECTION and await self._is_gone(endpoint):
+                        continue  # another address may be alive; `_choose` raises when none is
+                    self._count_failure(failed.error)
+                    return Answer(
+                        self._response(
+                            request, order, in_flight, endpoint, attempts, failed.error, None
+                        ),
+                        None,
+                    )
+                finally:
+                    endpoint.load -= 1
+                if any(a.error and a.error.kind is ErrorKind.CONNECTION for a in attempts):
+                    await self._observe(endpoint)
+                self._failures = 0
+                return Answer(
+                    self._response(request, order, in_flight, endpoint, attempts, None, reply),
+                    reply.logprobs,
+                )
+        finally:
+            self._in_flight -= 1
+
+    async def post(self, body: dict[str, Any]) -> Reply:
+        """One attempt at the first address, for probes.
+
+        Raises:
+            InvalidReply: the answer is no chat completion.
+            openai.OpenAIError: as the library raises it.
+        """
+        return await self._post(self._endpoints[0], body)
+
+    async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> Reply:
+        known, extra = prompt.split_body(body)
+        # httpx's time-outs count the gaps between bytes; an answer that trickles in needs a total one.
+        call = endpoint.api.chat.completions.with_raw_response.create(**known, extra_body=extra)
+        raw: Any = await asyncio.wait_for(call, self.settings.timeout)
+        return parse_reply(raw.content)
+
+    async def _with_retries(
+        self, endpoint: Endpoint, body: dict[str, Any], attempts: list[Attempt]
+    ) -> Reply:
+        async for attempt in self._retry():
+            with attempt:
+                started_at, start = utc_now(), time.monotonic()
+                error: RequestError | None = None
+                try:
+                    return await self._post(endpoint, body)
+                except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
+                    failed = _failed(raised, self.settings.timeout)
+                    error = failed.error
+                    raise failed from raised
+                finally:
+                    attempts.append(
+                        Attempt(
+                            started_at=started_at,
+                            latency=round(time.monotonic() - start, 4),
+                            error=error,
+                        )
+                    )
+        raise AssertionError("the retry loop ends by returning or raising")
+
+    def _retry(self) -> AsyncIterator[Any]:
+        def again(error: Exception) -> bool | float:
+            if not isinstance(error, _Failed) or error.error.kind is ErrorKind.REJECTED:
+                return False
+            return error.retry_after if error.retry_after is not None else True
+
+        return stamina.retry_context(
+            on=again,
+            attempts=self.settings.max_retries + 1,
+            timeout=None,
+            wait_initial=self.settings.backoff,
+            wait_max=60.0,
+            wait_jitter=self.settings.backoff,
+        )
+
+    def _choose(self) -> Endpoint:
+        alive = [endpoint for endpoint in self._endpoints if endpoint.alive]
+        if not alive:
+            addresses = ", ".join(endpoint.server.url for endpoint in self._endpoints)
+            raise ServerDied(
+                f"the server at {addresses} stopped answering",
+                hint="start it again and run the same command: answers so far are kept",
+            )
+        return min(alive, key=lambda endpoint: endpoint.load)
+
+    async def _is_gone(self, endpoint: Endpoint) -> bool:
+        if endpoint.alive and not await asyncio.to_thread(endpoint.server.healthy):
+            endpoint.alive = False
+        return not endpoint.alive
+
+    def _count_failure(self, error: RequestError) -> None:
+        if error.kind is ErrorKind.REJECTED:
+            return
+        self._failures += 1
+        if self._failures >= _HOPELESS:
+            raise ServerDied(
+                f"{_HOPELESS} requests in a row failed after {self.settings.max_retries} retries each, "
+                f"the last with: {error.message}",
+                hint="see the server's log; then run the same command: answers so far are kept",
+            )
+
+    async def _observe(self, endpoint: Endpoint) -> None:
+        """After a lost connection: is this still the same start of the same server?"""
+        async with endpoint.lock:
+            identity = await asyncio.to_thread(endpoint.server.identity)
+            epoch = next_epoch(endpoint.epoch, identity, self.model, index=len(self.epochs))
+            if epoch is not None:
+                endpoint.epoch = epoch
+                self.epochs.append(epoch)
+                if self._on_epoch is not None:
+                    self._on_epoch(epoch)
+
+    def _response(
+        self,
+        request: Request,
+        order: int,
+        in_flight: int,
+        endpoint: Endpoint,
+        attempts: Sequence[Attempt],
+        error: RequestError | None,
+        reply: Reply | None,
+    ) -> Response:
+        return Response(
+            task=request.task,
+            sample_id=request.sample_id,
+            repeat=request.repeat,
+            request_hash=request.hash,
+            text=reply.text if reply else None,
+            error=error,
+            reasoning=reply.reasoning if reply else None,
+            refusal=reply.refusal if reply else None,
+            finish_reason=reply.finish_reason if reply else None,
+            usage=reply.usage if reply else None,
+            server_id=reply.id if reply else None,
+            server_time=reply.created if reply else None,
+            server_model=reply.model if reply else None,
+            endpoint=endpoint.server.url,
+            epoch=endpoint.epoch.index,
+            order=order,
+            in_flight=in_flight,
+            attempts=tuple(attempts),
+            latency=attempts[-1].latency,
+        )
+
+
+def next_epoch(
+    before: Epoch, identity: Identity, model: str, *, index: int, launched: bool = False
+) -> Epoch | None:
+    """The epoch that begins if the server was started anew, or None if it is still the same start.
+
+    Args:
+        before: The last epoch seen at this address.
+        identity: What the server says now.
+        model: The model asked for.
+        index: Number of the epoch that would begin.
+        launched: The server was started by this program just now.
+
+    Raises:
+        ServerDied: another version, model or context length answers now: its answers must not be mixed in.
+    """
+    found = identity.model(model, before.endpoint)
+    changed = [
+        f"{name} was {was!r}, is {now!r}"
+        for name, was, now in (
+            ("version", before.version, identity.version),
+            ("model root", before.model_root, found.root),
+            ("max_model_len", before.max_model_len, found.max_model_len),
+        )
+        if was != now
+    ]
+    if changed:
+        raise ServerDied(
+            f"another server answers at {before.endpoint}: {'; '.join(changed)}",
+            hint="start the server as it was, or begin a new run: --fresh, or -o another file",
+        )
+    if (
+        not launched
+        and before.process_start is not None
+        and identity.process_start == before.process_start
+    ):
+        return None
+    return before.model_copy(
+        update={"index": index, "first_seen": utc_now(), "process_start": identity.process_start}
+    )
+
+
+def _api(url: str, api_key: str | None, timeout: float) -> openai.AsyncOpenAI:
+    # A proxy set for the outside world must not carry requests to this machine.
+    transport = openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(url), timeout=timeout)
+    return openai.AsyncOpenAI(
+        base_url=url,
+        api_key=api_key or "EMPTY",
+        max_retries=0,
+        timeout=timeout,
+        http_client=transport,
+    )
+
+
+def _failed(error: BaseException, timeout: float) -> _Failed:
+    """The record of a failed attempt.
+
+    Raises:
+        ServerRefused: no other request can do better: the key or the model's name is not accepted.
+    """
+    if isinstance(error, InvalidReply):
+        return _Failed(RequestError(kind=ErrorKind.INVALID_REPLY, message=str(error)))
+    if isinstance(error, (openai.APITimeoutError, asyncio.TimeoutError)):
+        return _Failed(
+            RequestError(kind=ErrorKind.TIMEOUT, message=f"no answer within {timeout:g} s")
+        )
+    if isinstance(error, openai.APIStatusError):
+        return _status_failed(error)
+    cause = error.__cause__
+    reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
+    return _Failed(RequestError(kind=ErrorKind.CONNECTION, message=_shorten(reason)))
+
+
+def _status_failed(error: openai.APIStatusError) -> _Failed:
+    code = error.status_code
+    message = _shorten(_server_message(error))
+    if code in (401, 403):
+        raise ServerRefused(
+            f"the server does not accept the API key ({message})", hint="set OPENAI_API_KEY"
+        )
+    if code == 404:
+        raise ServerRefused(f"the server does not know this model or address ({message})")
+    if code == 429:
+        kind = ErrorKind.RATE_LIMITED
+    elif code in (408, 409) or code >= 500:
+        kind = ErrorKind.SERVER_ERROR
+    else:
+        kind = ErrorKind.REJECTED
+    return _Failed(
+        RequestError(kind=kind, message=message, status_code=code),
+        retry_after=_retry_after(error.response.headers.get("retry-after")),
+    )
+
+
+def _server_message(error: openai.APIStatusError) -> str:
+    body = error.body
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        if isinstance(inner, dict) and isinstance(inner.get("message"), str):
+            return str(inner["message"])
+    return error.message
+
+
+def _shorten(text: str, limit: int = 500) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or an HTTP date; None if it says nothing."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (moment - datetime.now(timezone.utc)).total_seconds() if moment.tzinfo else -1.0
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if seconds == seconds else None

@@ -1,0 +1,160 @@
+"""One value for everything a run can be told, and where each part of it came from.
+
+Precedence: flag, then ``FLAGOS_EVAL_*``, then the run given with ``--config-from``, then the config file,
+then the default.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import JsonValue, ValidationError
+
+from .errors import FileError, UsageError
+from .records import Record, Run, Setting
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Source = Literal["flag", "environment", "file", "run", "default"]
+
+
+class RunConfig(Record):
+    """The settings of ``flagos-eval run``. A name here is the long flag, with underscores."""
+
+    tasks: tuple[str, ...] = ()
+    tasks_dir: str | None = None
+    model: str | None = None
+    base_url: tuple[str, ...] = ()
+    launcher: str | None = None
+    server_python: str | None = None
+    set: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    name: str | None = None
+    arm: str | None = None
+    policy: str | None = None
+    data_dir: str | None = None
+    split: tuple[str, ...] = ()
+    revision: tuple[str, ...] = ()
+    prompt: str | None = None
+    limit: int | None = None
+    repeat: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = -1
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    max_tokens: int | None = None
+    """None takes each benchmark's own."""
+    max_pixels: int | None = None
+    min_pixels: int | None = None
+    logprobs: int | None = None
+    concurrency: int = 32
+    timeout: float = 600.0
+    max_retries: int = 5
+    max_error_rate: float = 0.005
+    withhold_text: bool = False
+
+
+ASKED = (
+    "tasks",
+    "split",
+    "prompt",
+    "limit",
+    "repeat",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+    "max_tokens",
+    "max_pixels",
+    "min_pixels",
+    "logprobs",
+)
+"""Settings that decide what is asked: what ``--config-from`` takes over from another run."""
+
+
+class Configured(Record):
+    """A configuration and where each value came from."""
+
+    config: RunConfig
+    sources: dict[str, Source]
+
+    def settings(self) -> dict[str, Setting]:
+        """For the run file: every setting with its value and source."""
+        values = self.config.model_dump(mode="json")
+        return {
+            name: Setting(value=value, source=self.sources.get(name, "default"))
+            for name, value in values.items()
+        }
+
+
+def combine(layers: Mapping[Source, Mapping[str, Any]]) -> Configured:
+    """Merge layers, given from weakest to strongest.
+
+    Raises:
+        UsageError: an unknown setting, or a value of the wrong kind; names it.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
+    for source, layer in layers.items():
+        for name, value in layer.items():
+            if name not in RunConfig.model_fields:
+                raise UsageError(f"there is no setting {name!r}", hint="flagos-eval run --help")
+            values[name], sources[name] = value, source
+    try:
+        return Configured(config=RunConfig.model_validate(values), sources=sources)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise UsageError(f"{name} = {values[name]!r} ({sources[name]}): {first['msg']}") from error
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Settings from a TOML file, names as the long flags, with dashes or underscores.
+
+    Raises:
+        FileError: it cannot be read.
+        UsageError: it is not TOML; names the place.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    return {name.replace("-", "_"): _plain(value) for name, value in content.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) or not isinstance(value, list):
+        return value
+    return tuple(value)
+
+
+def from_run(run: Run) -> dict[str, JsonValue]:
+    """The settings of a run that decide what is asked."""
+    return {name: run.settings[name].value for name in ASKED if name in run.settings}
+
+
+def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
+    """``("mathvision=testmini",)`` -> ``{"mathvision": "testmini"}``.
+
+    Raises:
+        UsageError: no ``=`` in a value.
+    """
+    found: dict[str, str] = {}
+    for value in values:
+        name, separator, rest = value.partition("=")
+        if not separator or not name:
+            raise UsageError(f"--{option} {value!r}: expected NAME=VALUE")
+        found[name] = rest
+    return found

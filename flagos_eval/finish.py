@@ -1,0 +1,115 @@
+"""Answers -> `Run`: score, aggregate, write what belongs beside the run file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+
+from . import environment, metrics, samples
+from .clock import utc_now
+from .job import Job, Session
+from .journal import Journal
+from .plan import PlannedTask
+from .progress import Note, Reporter
+from .records import Response, Result, Run, Score, StoredFile, sha256_hex
+from .redact import redact_command
+from .scoring.response import score
+from .store import atomic_write
+
+PlaceOf = tuple[str, str, int]
+
+
+def assemble(
+    job: Job, session: Session, journal: Journal, responses: Sequence[Response], report: Reporter
+) -> Run:
+    """Build the run. It is *incomplete* when more requests failed than ``--max-error-rate`` allows."""
+    by_place = {(r.task, r.sample_id, r.repeat): r for r in responses}
+    scores: list[Score] = []
+    results: list[Result] = []
+    for planned in job.plan.tasks:
+        report(
+            Note("score", f"{planned.task.name} by {planned.scorer.name} v{planned.scorer.version}")
+        )
+        found = _score_task(planned, by_place)
+        scores += found
+        results.append(metrics.aggregate(planned.task, planned.items.samples, found))
+    responses, logprobs = _write_logprobs(job, journal, responses)
+    stored = [
+        samples.write(p.items.samples, p.items.bank, job.output, withhold=job.config.withhold_text)
+        for p in job.plan.tasks
+    ]
+    errors = sum(r.error is not None for r in responses)
+    allowed = job.config.max_error_rate
+    incomplete = errors > allowed * job.plan.total
+    settings = job.configured.settings()
+    hidden = redact_command(job.config.env)
+    settings["env"] = settings["env"].model_copy(update={"value": list(hidden)})
+    return Run(
+        id=journal.kept.run_id,
+        name=job.config.name or job.output.stem,
+        arm=job.config.arm,
+        phase="preview" if job.plan.preview else "official",
+        state="incomplete" if incomplete else "complete",
+        reason=(
+            f"{errors} of {job.plan.total} requests failed, more than {100 * allowed:g} %"
+            if incomplete
+            else None
+        ),
+        policy_sha256=job.plan.policy_sha256,
+        started_at=journal.kept.started_at,
+        ended_at=utc_now(),
+        model=session.model,
+        settings=settings,
+        environment=environment.describe(job.command),
+        epochs=session.epochs,
+        facts=session.facts,
+        capabilities=session.capabilities,
+        files=(*stored, *logprobs),
+        results=tuple(results),
+        tasks=tuple(p.record() for p in job.plan.tasks),
+        responses=tuple(responses),
+        scores=tuple(scores),
+    )
+
+
+def _score_task(planned: PlannedTask, responses: Mapping[PlaceOf, Response]) -> list[Score]:
+    return [
+        score(
+            sample,
+            responses.get((planned.task.name, sample.id, repeat)),
+            planned.scorer,
+            repeat=repeat,
+        )
+        for repeat in range(planned.repeats)
+        for sample in planned.items.samples
+    ]
+
+
+def _write_logprobs(
+    job: Job, journal: Journal, responses: Sequence[Response]
+) -> tuple[list[Response], list[StoredFile]]:
+    """Copy the log-probabilities from the journal into a file of their own, and refer to its lines.
+
+    They are read one answer at a time: a run's log-probabilities need not fit in memory.
+    """
+    path = job.output.with_name(f"{job.output.stem}.logprobs.jsonl.gz")
+    lines: dict[tuple[str, str, int, str], int] = {}
+    if job.config.logprobs is None:
+        return list(responses), []
+    with (
+        atomic_write(path) as out,
+        gzip.GzipFile(fileobj=out, mode="wb", filename="", mtime=0) as packed,
+    ):
+        for number, (key, content) in enumerate(journal.logprobs()):
+            lines[key] = number  # an answer asked again comes later, and counts
+            line = {"task": key[0], "sample_id": key[1], "repeat": key[2], "tokens": content}
+            packed.write(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+    referred = [
+        r.model_copy(update={"logprobs_line": lines[r.key]})
+        if r.text is not None and r.key in lines
+        else r
+        for r in responses
+    ]
+    stored = StoredFile(kind="logprobs", path=path.name, sha256=sha256_hex(path.read_bytes()))
+    return referred, [stored]

@@ -1,0 +1,39 @@
+"""What a run is given, and what it learns about the servers: the two ends of `run.execute`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Configured, RunConfig
+from .plan import Plan
+from .records import Capability, Epoch, Fact
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `run.execute`."""
+
+    configured: Configured
+    plan: Plan
+    output: Path
+    command: tuple[str, ...]
+    """As it was typed."""
+    api_key: str | None = None
+    fresh: bool = False
+    """Drop what an unfinished run of the same output left."""
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings."""
+        return self.configured.config
+
+
+@dataclass(frozen=True)
+class Session:
+    """What was learnt about the servers while they answered."""
+
+    model: str
+    epochs: tuple[Epoch, ...]
+    facts: tuple[Fact, ...]
+    capabilities: tuple[Capability, ...]

@@ -1,0 +1,269 @@
+"""The append-only journal of a run in progress.
+
+One line an event: CRC-32 of the rest in eight hexadecimal digits, a space, JSON. A line goes out in one
+``write``, so a killed process leaves at most its last line torn, which the next start cuts off. Any other
+damage is an error that names the line. The file is removed once the run file is safely written.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from .errors import CorruptFile, FileError, JournalLocked, SettingsChanged, UsageError
+from .records import SCHEMA_VERSION, Epoch, Response
+
+Key = tuple[str, str, int, str]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an earlier start of the same run left."""
+
+    responses: dict[Key, Response]
+    """The last response to each request, errors included."""
+    epochs: tuple[Epoch, ...]
+    started_at: str
+    run_id: str
+    torn: bool
+    """A torn last line was cut off."""
+
+
+class Journal:
+    """Appends responses; use `open_journal` to make one."""
+
+    def __init__(self, path: Path, descriptor: int, kept: Kept) -> None:
+        self.path, self.kept = path, kept
+        self._descriptor = descriptor
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the lock; what was appended stays."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def response(self, response: Response, logprobs: JsonValue = None) -> None:
+        """Append an answer, or a failure, with its log-probabilities."""
+        event: dict[str, Any] = {
+            "response": response.model_dump(mode="json", exclude_defaults=True)
+        }
+        if logprobs is not None:
+            event["logprobs"] = logprobs
+        self._append(event)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Append the start of a server."""
+        self._append({"epoch": epoch.model_dump(mode="json")})
+
+    def sync(self) -> None:
+        """Force what was appended to the disk."""
+        os.fsync(self._descriptor)
+
+    def remove(self) -> None:
+        """Delete the file: its content is in a run file now."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def _append(self, event: Mapping[str, Any]) -> None:
+        _write(self._descriptor, self.path, event)
+
+    def logprobs(self) -> Iterator[tuple[Key, JsonValue]]:
+        """Log-probabilities by request, in the order of the answers; read from the file one by one.
+
+        A request may come twice: the later one counts.
+        """
+        for event in _events(self.path):
+            if event.get("logprobs") is not None:
+                yield Response.model_validate(event["response"]).key, event["logprobs"]
+
+
+def open_journal(
+    path: Path,
+    identity: Mapping[str, JsonValue],
+    *,
+    run_id: str,
+    started_at: str,
+    fresh: bool = False,
+) -> Journal:
+    """Open, lock and repair a journal, or begin one.
+
+    Args:
+        path: The file; its folder is made.
+        identity: Every setting that must be the same for answers to belong together.
+        run_id: Name of a run that begins here.
+        started_at: UTC time of a run that begins here.
+        fresh: Begin anew, dropping what is there.
+
+    Raises:
+        SettingsChanged: it was begun with other settings; names them.
+        JournalLocked: another process writes to it.
+        CorruptFile: a line other than a torn last one is damaged; names it.
+        FileError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        _lock(descriptor, path)
+        if fresh:
+            os.ftruncate(descriptor, 0)
+        torn = _cut_torn_line(descriptor, path)
+        kept = _read(path, torn)
+        if kept is None or not kept.responses:
+            # Without answers there is nothing that other settings could be mixed with.
+            os.ftruncate(descriptor, 0)
+            header = {
+                "journal": SCHEMA_VERSION,
+                "run_id": run_id,
+                "started_at": started_at,
+                "identity": dict(identity),
+            }
+            _write(descriptor, path, header)
+            kept = Kept({}, (), started_at, run_id, torn)
+        else:
+            _same_settings(path, identity)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return Journal(path, descriptor, kept)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise JournalLocked(
+            f"another flagos-eval is writing {path}",
+            hint="wait for it, or choose another output with -o",
+        ) from error
+
+
+def _write(descriptor: int, path: Path, event: Mapping[str, Any]) -> None:
+    text = json.dumps(event, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    data = text.encode("ascii")
+    line = b"%08x %s\n" % (zlib.crc32(data), data)
+    try:
+        written = os.write(descriptor, line)
+        if written != len(line):
+            # A full disk can take part of a line. Nothing may ever be appended to a torn one.
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise FileError(
+            f"cannot write {path}: {error.strerror}",
+            hint="what was answered before is kept: free some space and run the same command again",
+        ) from error
+
+
+def _cut_torn_line(descriptor: int, path: Path) -> bool:
+    """Cut what follows the last line end: the line that a killed process did not finish."""
+    try:
+        data = path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        if end == len(data):
+            return False
+        os.ftruncate(descriptor, end)
+    except OSError as error:
+        raise FileError(f"cannot repair {path}: {error.strerror}") from error
+    return True
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            checksum, _, data = line[:-1].partition(b" ")
+            try:
+                if int(checksum, 16) != zlib.crc32(data):
+                    raise ValueError("checksum does not match")
+                event = json.loads(data)
+                if not isinstance(event, dict):
+                    raise ValueError("not an event")
+            except (ValueError, RecursionError) as error:
+                raise _damaged(path, number, str(error)) from error
+            yield event
+
+
+def _damaged(path: Path, number: int, reason: str) -> CorruptFile:
+    return CorruptFile(
+        f"{path} line {number} is damaged ({reason})",
+        hint="restore the file, or start over with --fresh (answers kept so far are lost)",
+    )
+
+
+def _read(path: Path, torn: bool) -> Kept | None:
+    """What the journal holds, or None if it has not even a header."""
+    header: dict[str, Any] | None = None
+    responses: dict[Key, Response] = {}
+    epochs: list[Epoch] = []
+    for number, event in enumerate(_events(path), 1):
+        if header is None:
+            header = _header(path, event)
+            continue
+        try:
+            if "response" in event:
+                response = Response.model_validate(event["response"])
+                responses[response.key] = response
+            elif "epoch" in event:
+                epochs.append(Epoch.model_validate(event["epoch"]))
+            else:
+                raise _damaged(path, number, "unknown event")
+        except ValidationError as error:
+            raise _damaged(path, number, error.errors()[0]["msg"]) from error
+    if header is None:
+        return None
+    return Kept(responses, tuple(epochs), header["started_at"], header["run_id"], torn)
+
+
+def _header(path: Path, event: dict[str, Any]) -> dict[str, Any]:
+    if event.get("journal") != SCHEMA_VERSION or not {"run_id", "started_at", "identity"} <= set(
+        event
+    ):
+        raise UsageError(
+            f"{path} is not a journal that this version can continue",
+            hint="start over with --fresh, or choose another output with -o",
+        )
+    return event
+
+
+def _same_settings(path: Path, identity: Mapping[str, JsonValue]) -> None:
+    before = next(_events(path))["identity"]
+    now = json.loads(json.dumps(dict(identity)))
+    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if changed:
+        shown = "; ".join(
+            f"{name} was {_brief(before.get(name))}, is {_brief(now.get(name))}" for name in changed
+        )
+        raise SettingsChanged(
+            f"{path} was begun with other settings: {shown}",
+            hint="--fresh starts over and drops the answers kept so far; -o chooses another output",
+        )
+
+
+def _brief(value: JsonValue) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,149 @@
+"""Starting a server process under the guard, watching it, and stopping all of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from ..errors import FileError, ServerDied, ServerStartFailed
+
+_GUARD = Path(__file__).with_name("_guard.py")
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log."""
+    try:
+        with log.open(encoding="utf-8", errors="replace") as content:
+            last = deque(content, maxlen=lines)
+    except OSError as error:
+        return f"(cannot read {log}: {error.strerror})"
+    return "".join(f"    {line[:300].rstrip()}\n" for line in last).rstrip()
+
+
+class GuardedProcess:
+    """A server's process tree. Use as a context manager: it is gone afterwards, whatever happened."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.command, self.log = tuple(command), log
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("wb") as out:
+                # By path: the guard needs the standard library only, and the server inherits what we set.
+                self._guard = subprocess.Popen(
+                    [sys.executable, "-I", str(_GUARD), *command],
+                    stdin=subprocess.PIPE,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise FileError(f"cannot start the server: {error}") from error
+
+    def __enter__(self) -> GuardedProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's first process still runs."""
+        return self._guard.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """The server's exit status once it has ended."""
+        return self._guard.poll()
+
+    def pids(self) -> set[int]:
+        """All processes of the server."""
+        try:
+            return {child.pid for child in psutil.Process(self._guard.pid).children(recursive=True)}
+        except psutil.NoSuchProcess:
+            return set()
+
+    def listens_on(self, port: int) -> bool | None:
+        """Whether the process listening on `port` is one of ours; None if nobody listens yet."""
+        ours = self.pids()
+        for connection in psutil.net_connections(kind="tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port:
+                # Without the right to see other users' processes, pid is None: then it is not ours.
+                return connection.pid in ours
+        return None
+
+    def died(self) -> str:
+        """A sentence for a server that is gone, with its last words."""
+        return f"the server ended with status {self.status}; {self.log} ends:\n{tail(self.log)}"
+
+    def check(self) -> None:
+        """Raises `ServerDied` if the server is gone."""
+        if not self.alive:
+            raise ServerDied(
+                self.died(), hint="run the same command to start it again: answers so far are kept"
+            )
+
+    def wait_until(
+        self, ready: Callable[[], bool], *, on_log: Callable[[str], None], stall: float
+    ) -> None:
+        """Wait for readiness. There is no deadline while the process lives and its log moves.
+
+        Loading hundreds of gigabytes or compiling kernels takes as long as it takes; a server that says
+        nothing for `stall` seconds is stuck.
+
+        Raises:
+            ServerStartFailed: it died or is stuck.
+        """
+        size, moved = -1, time.monotonic()
+        while not ready():
+            if not self.alive:
+                raise ServerStartFailed(self.died(), hint=f"the whole log: {self.log}")
+            now = self.log.stat().st_size
+            if now != size:
+                size, moved = now, time.monotonic()
+                on_log(_last_line(self.log))
+            elif time.monotonic() - moved > stall:
+                raise ServerStartFailed(
+                    f"the server said nothing for {stall:.0f} s and is not ready; {self.log} ends:\n"
+                    f"{tail(self.log)}",
+                    hint="a larger FLAGOS_EVAL_BOOT_STALL (seconds) waits longer",
+                )
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """End the whole tree, and wait until it has ended."""
+        if self._guard.stdin is not None and not self._guard.stdin.closed:
+            self._guard.stdin.close()
+        while True:
+            try:
+                self._guard.wait()
+                return
+            except KeyboardInterrupt:  # a second Ctrl-C must not leave a server behind
+                continue
+
+
+def _last_line(log: Path) -> str:
+    return tail(log, 1).strip()
+
+
+def server_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment a server is started with: ours, less the client's key, plus what was asked for."""
+    kept = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    return kept | dict(extra)

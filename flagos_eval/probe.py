@@ -1,0 +1,176 @@
+"""What the server can do, found once at the start by the shape of its answers.
+
+vLLM ignores request fields it does not know and says 200, so a feature counts as supported only when the
+answer shows it. What cannot be told from an answer is *not verified*.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import openai
+
+from .client import Client
+from .errors import ServerRefused, ServerUnreachable
+from .records import Capability, Sampling
+from .reply import InvalidReply, Reply
+
+_Ask = Callable[[dict[str, Any]], Awaitable[Reply]]
+
+
+def checkerboard(side: int) -> bytes:
+    """A PNG of black and white squares, `side` pixels wide and high."""
+    row = b"".join(b"\xff\xff\xff" if (x // 8) % 2 else b"\x00\x00\x00" for x in range(side))
+    pixels = (b"\x00" + row) * side
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def _body(model: str, image: bytes | None = None, **fields: Any) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [{"type": "text", "text": "Describe the picture."}]
+    if image is not None:
+        url = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+        content.insert(0, {"type": "image_url", "image_url": {"url": url}})
+    sampling = Sampling(max_tokens=8).model_dump()
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": content}],
+        "stream": False,
+        **sampling,
+        **fields,
+    }
+
+
+async def probe(client: Client) -> tuple[Capability, ...]:
+    """Ask once per optional feature.
+
+    Raises:
+        ServerRefused: the key or the model's name is not accepted.
+        ServerUnreachable: even a plain question gets no answer.
+    """
+    try:
+        await client.post(_body(client.model))
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise ServerRefused(
+            "the server does not accept the API key", hint="set OPENAI_API_KEY"
+        ) from error
+    except openai.NotFoundError as error:
+        raise ServerRefused(f"the server does not know the model {client.model!r}") from error
+    except (openai.OpenAIError, InvalidReply, TimeoutError) as error:
+        raise ServerUnreachable(f"the server does not answer a plain question: {error}") from error
+    checks = (_image, _max_pixels, _logprobs, _seed, _top_k, _min_p, _repetition_penalty)
+    return tuple([await _guarded(check, client) for check in checks])
+
+
+async def _guarded(
+    check: Callable[[_Ask, str], Awaitable[Capability]], client: Client
+) -> Capability:
+    name = check.__name__.removeprefix("_")
+    try:
+        return await check(client.post, client.model)
+    except openai.APIStatusError as error:
+        return Capability(name=name, state="rejected", detail=f"HTTP {error.status_code}")
+    except (openai.OpenAIError, InvalidReply, TimeoutError) as error:
+        detail = f"{type(error).__name__}: {error}"[:200]
+        return Capability(name=name, state="not_verified", detail=detail)
+
+
+async def _image(ask: _Ask, model: str) -> Capability:
+    without, with_image = await ask(_body(model)), await ask(_body(model, checkerboard(112)))
+    if without.usage is None or with_image.usage is None:
+        return Capability(
+            name="image", state="not_verified", detail="no token counts in the answer"
+        )
+    more = with_image.usage.prompt_tokens - without.usage.prompt_tokens
+    state = "supported" if more > 0 else "ignored"
+    return Capability(
+        name="image", state=state, detail=f"an image of 112x112 adds {more} prompt tokens"
+    )
+
+
+async def _max_pixels(ask: _Ask, model: str) -> Capability:
+    image = checkerboard(448)
+    limits = {"max_pixels": 112 * 112}
+    free, limited = (
+        await ask(_body(model, image)),
+        await ask(_body(model, image, mm_processor_kwargs=limits)),
+    )
+    if free.usage is None or limited.usage is None:
+        return Capability(
+            name="max_pixels", state="not_verified", detail="no token counts in the answer"
+        )
+    before, after = free.usage.prompt_tokens, limited.usage.prompt_tokens
+    return Capability(
+        name="max_pixels",
+        state="supported" if after < before else "ignored",
+        detail=f"448x448: {before} prompt tokens, {after} when limited to {112 * 112} pixels",
+    )
+
+
+async def _logprobs(ask: _Ask, model: str) -> Capability:
+    reply = await ask(_body(model, logprobs=True, top_logprobs=2))
+    tokens = reply.logprobs if isinstance(reply.logprobs, list) else []
+    state = "supported" if tokens else "ignored"
+    return Capability(
+        name="logprobs", state=state, detail=f"{len(tokens)} tokens with log-probabilities"
+    )
+
+
+async def _seed(ask: _Ask, model: str) -> Capability:
+    texts = [(await ask(_body(model, temperature=1.5, seed=1234))).text for _ in range(3)]
+    others = [(await ask(_body(model, temperature=1.5, seed=seed))).text for seed in (1, 2, 3)]
+    if len(set(texts)) > 1:
+        return Capability(
+            name="seed", state="ignored", detail="one seed, several texts at temperature 1.5"
+        )
+    if set(others) == set(texts):
+        return Capability(
+            name="seed", state="not_verified", detail="every seed gives the same text"
+        )
+    return Capability(
+        name="seed", state="supported", detail="one seed, one text; other seeds, others"
+    )
+
+
+async def _greedy_when(name: str, ask: _Ask, model: str, **fields: Any) -> Capability:
+    """A field that must make hot sampling greedy: if texts still vary, it is ignored."""
+    greedy = (await ask(_body(model))).text
+    hot = [(await ask(_body(model, temperature=2.0, seed=s, **fields))).text for s in (1, 2)]
+    if any(text != greedy for text in hot):
+        return Capability(
+            name=name, state="ignored", detail=f"{fields} at temperature 2 is not greedy"
+        )
+    free = [(await ask(_body(model, temperature=2.0, seed=s))).text for s in (1, 2)]
+    if all(text == greedy for text in free):
+        return Capability(
+            name=name, state="not_verified", detail="temperature 2 is greedy without it too"
+        )
+    return Capability(name=name, state="supported", detail=f"{fields} makes temperature 2 greedy")
+
+
+async def _top_k(ask: _Ask, model: str) -> Capability:
+    return await _greedy_when("top_k", ask, model, top_k=1)
+
+
+async def _min_p(ask: _Ask, model: str) -> Capability:
+    return await _greedy_when("min_p", ask, model, min_p=1.0)
+
+
+async def _repetition_penalty(ask: _Ask, model: str) -> Capability:
+    """A penalty can only be seen where it changes the text; an unchanged text shows nothing."""
+    plain = (await ask(_body(model, max_tokens=24))).text
+    penalised = (await ask(_body(model, max_tokens=24, repetition_penalty=10.0))).text
+    state = "supported" if plain != penalised else "not_verified"
+    return Capability(
+        name="repetition_penalty", state=state, detail="1 against 10, at temperature 0"
+    )

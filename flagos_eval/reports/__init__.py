@@ -1,0 +1,1 @@
+"""A comparison as text: one file a format, with ``SUFFIXES`` and ``render(comparison) -> str``."""

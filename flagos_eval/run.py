@@ -1,0 +1,320 @@
+"""The pipeline: Plan -> answers -> `Run`, resumable at every moment."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import catalog, finish, store
+from .client import Answer, Client, ClientSettings, next_epoch
+from .clock import utc_now
+from .config import RunConfig, pairs
+from .errors import FinishedRun, IncompleteRun, ServerRefused, UsageError
+from .job import Job, Session
+from .journal import Journal, Key, open_journal
+from .launchers.base import LaunchRequest, ServerHandle
+from .plan import Plan
+from .platforms.base import Platform
+from .probe import probe
+from .progress import Answered, Note, Planned, Reporter
+from .records import Capability, Epoch, Request, Response, Run
+from .server import Server, slug
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM: everything answered is in the journal."""
+
+    def __init__(self, kept: int, total: int) -> None:
+        super().__init__(f"stopped; {kept} of {total} responses are kept")
+        self.kept, self.total = kept, total
+
+
+def default_output(config: RunConfig, platform: str) -> Path:
+    """``results/<endpoint or platform>.json``."""
+    name = slug(config.base_url[0]) if config.base_url else platform
+    return store.RESULTS / f"{name}.json"
+
+
+def detect_platform() -> Platform:
+    """The first platform that recognises this machine, the CPU last."""
+    names = [name for name in catalog.modules("platforms") if name != "cpu"]
+    for name in [*names, "cpu"]:
+        found: Platform = catalog.load_module("platforms", name, "platform").PLATFORM
+        if found.detect():
+            return found
+    raise AssertionError("every machine is a cpu")
+
+
+def refuse_finished(output: Path) -> None:
+    """Raise `FinishedRun` if `output` holds a finished run: nothing ever overwrites one."""
+    if not output.is_file():
+        return
+    if store.load(output).state == "complete":
+        raise FinishedRun(
+            f"{output} is a finished run and stays as it is",
+            hint=f"choose another file: -o {output.with_name(output.stem + '-2.json')}",
+        )
+
+
+def execute(job: Job, report: Reporter) -> Run:
+    """Ask everything that has no answer yet, score all of it, and save the run.
+
+    Raises:
+        FinishedRun: the output is a finished run.
+        SettingsChanged: earlier answers belong to other settings.
+        Interrupted: stopped by a signal; the journal holds what was answered.
+        ServerDied: the server went away; likewise.
+        ServerStartFailed: it never became ready.
+        FileError: something cannot be written.
+    """
+    refuse_finished(job.output)
+    _one_server(job.config)
+    journal = open_journal(
+        journal_path(job.output),
+        job.plan.identity(),
+        run_id=uuid.uuid4().hex,
+        started_at=utc_now(),
+        fresh=job.fresh,
+    )
+    with journal:
+        _tell_resume(job, journal, report)
+        answers = dict(journal.kept.responses)
+        session = _ask(job, journal, answers, report)
+        answers_in_order = [answers[r.key] for r in job.plan.requests() if r.key in answers]
+        run = finish.assemble(job, session, journal, answers_in_order, report)
+        store.save(run, job.output)
+        if run.state == "complete":
+            journal.remove()
+    return run
+
+
+def _one_server(config: RunConfig) -> None:
+    if config.launcher and config.base_url:
+        raise UsageError(
+            "--launcher starts a server and --base-url names one that runs: give one of them"
+        )
+    if not config.launcher and not config.base_url:
+        raise UsageError(
+            "no server was named",
+            hint="--base-url http://HOST:8000/v1, or --launcher vllm --model PATH to start one",
+        )
+
+
+def journal_path(output: Path) -> Path:
+    """Where a run in progress keeps its answers: beside its output."""
+    return output.with_name(f"{output.stem}.journal.jsonl")
+
+
+def _tell_resume(job: Job, journal: Journal, report: Reporter) -> None:
+    if journal.kept.torn:
+        report(Note("journal", f"{journal.path}: cut off a torn last line"))
+    kept = journal.kept.responses
+    for planned in job.plan.tasks:
+        done = sum(_is_answered(kept.get(r.key)) for r in planned.requests)
+        report(Planned(planned.task.name, len(planned.requests), done))
+
+
+def _is_answered(response: Response | None) -> bool:
+    """Errors are asked again: a failed request is not an answer."""
+    return response is not None and response.error is None
+
+
+def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Reporter) -> Session:
+    open_requests = [
+        (order, request)
+        for order, request in enumerate(job.plan.requests())
+        if not _is_answered(answers.get(request.key))
+    ]
+    if not open_requests:
+        report(Note("server", "not needed: everything is answered"))
+        return Session(job.config.model or "", journal.kept.epochs, (), ())
+    launcher = catalog.load_module(
+        "launchers", job.config.launcher or "external", "launcher"
+    ).LAUNCHER
+    with launcher.start(launch_request(job.config, job.output, report)) as handle:
+        return asyncio.run(_ask_all(job, journal, answers, open_requests, handle, report))
+
+
+def launch_request(
+    config: RunConfig, output: Path, report: Callable[[Note], None]
+) -> LaunchRequest:
+    """What the launcher is told."""
+    return LaunchRequest(
+        model=config.model,
+        base_urls=config.base_url,
+        python=config.server_python,
+        settings=_switches(config.set),
+        environment=pairs("env", config.env),
+        folder=output.parent,
+        name=output.stem,
+        image_limits=config.max_pixels is not None or config.min_pixels is not None,
+        on_event=lambda text: report(Note("server", text)),
+    )
+
+
+def _switches(values: tuple[str, ...]) -> dict[str, str]:
+    return {name: rest for name, _, rest in (value.partition("=") for value in values)}
+
+
+async def _ask_all(
+    job: Job,
+    journal: Journal,
+    answers: dict[Key, Response],
+    requests: list[tuple[int, Request]],
+    handle: ServerHandle,
+    report: Reporter,
+) -> Session:
+    servers = [Server(url, api_key=job.api_key) for url in handle.urls]
+    model, epochs = _epochs(servers, handle, journal)
+    settings = ClientSettings(
+        concurrency=job.config.concurrency,
+        timeout=job.config.timeout,
+        max_retries=job.config.max_retries,
+        logprobs=job.config.logprobs,
+    )
+
+    def keep(answer: Answer) -> None:
+        response = _with_history(answer.response, answers.get(answer.response.key))
+        journal.response(response, answer.logprobs)
+        answers[response.key] = response
+        report(
+            Answered(
+                response.task,
+                error=response.error is not None,
+                truncated=response.finish_reason == "length",
+                completion_tokens=response.usage.completion_tokens if response.usage else 0,
+            )
+        )
+
+    client = Client(
+        servers,
+        epochs,
+        model,
+        settings,
+        read_image=job.plan.read_image,
+        api_key=job.api_key,
+        on_epoch=journal.epoch,
+    )
+    async with client:
+        with _stoppable(answers, job.plan.total):
+            capabilities = await probe(client)
+            _must_see(job.plan, capabilities, handle.urls[0])
+            before = [fact for server in servers for fact in server.facts("before")]
+            report(Note("server", _describe(client.epochs[-1], model)))
+            await _watched(client.complete(requests, keep), handle)
+        after = [fact for server in servers for fact in server.facts("after")]
+    platform_facts = detect_platform().facts() if handle.launcher != "external" else ()
+    facts = (*handle.facts, *platform_facts, *before, *after)
+    return Session(model, tuple(client.epochs), facts, capabilities)
+
+
+def _describe(epoch: Epoch, model: str) -> str:
+    version = f"version {epoch.version}" if epoch.version else "version unknown"
+    return f"{epoch.endpoint} serves {model} ({version}), start {epoch.index + 1}"
+
+
+def _epochs(
+    servers: list[Server], handle: ServerHandle, journal: Journal
+) -> tuple[str, list[Epoch]]:
+    """The model's name and every start of a server, those of this run's earlier parts included."""
+    epochs = list(journal.kept.epochs)
+    wanted = handle.model or (epochs[-1].model if epochs else None)
+    name = None
+    for server in servers:
+        identity = server.identity()
+        model = identity.model(wanted, server.url)
+        name = name or model.id
+        # A launched server gets a new port each time; it is still the same server.
+        same = [e for e in epochs if e.endpoint == server.url or handle.launcher != "external"]
+        first = Epoch(
+            index=len(epochs),
+            endpoint=server.url,
+            first_seen=utc_now(),
+            model=model.id,
+            version=identity.version,
+            model_root=model.root,
+            max_model_len=model.max_model_len,
+            process_start=identity.process_start,
+            launcher=handle.launcher,
+            pid=handle.pid,
+        )
+        if same or epochs:
+            last = (same or epochs)[-1].model_copy(update={"endpoint": server.url})
+            launched = handle.launcher != "external"
+            begun = next_epoch(last, identity, model.id, index=len(epochs), launched=launched)
+            if begun is None:
+                continue
+            first = begun.model_copy(update={"pid": handle.pid})
+        epochs.append(first)
+        journal.epoch(first)
+    assert name is not None
+    return name, epochs
+
+
+def _must_see(plan: Plan, capabilities: tuple[Capability, ...], url: str) -> None:
+    found = {capability.name: capability for capability in capabilities}
+    image = found["image"]
+    if plan.has_images and image.state in ("ignored", "rejected"):
+        raise ServerRefused(f"the model at {url} takes no images ({image.detail})")
+    limits = found["max_pixels"]
+    if plan.config.max_pixels is not None and limits.state in ("ignored", "rejected"):
+        raise ServerRefused(
+            f"the server at {url} takes no max_pixels in a request ({limits.detail})",
+            hint="start it with --trust-request-mm-kwargs, or limit images at its start, on both "
+            "sides, and leave --max-pixels out",
+        )
+
+
+def _with_history(response: Response, earlier: Response | None) -> Response:
+    """Attempts of an earlier start stay on record."""
+    if earlier is None:
+        return response
+    return response.model_copy(update={"attempts": (*earlier.attempts, *response.attempts)})
+
+
+async def _watched(work: Coroutine[None, None, None], handle: ServerHandle) -> None:
+    """Run `work` until it ends or the server process does."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=1.0)
+            if not task.done():
+                handle.check()
+        await task
+    except BaseException as error:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if isinstance(error, IncompleteRun):
+            handle.check()  # a server of ours that ended says why in its log
+        raise
+
+
+@contextmanager
+def _stoppable(answers: Mapping[Key, Response], total: int) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `Interrupted`; what is in flight is dropped."""
+    loop, current = asyncio.get_running_loop(), asyncio.current_task()
+    assert current is not None
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        current.cancel()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        kept = sum(_is_answered(response) for response in answers.values())
+        raise Interrupted(kept, total) from None
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

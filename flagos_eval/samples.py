@@ -1,0 +1,172 @@
+"""The samples sidecar: what was asked, kept beside the run, so that showing, re-scoring and reporting need
+neither dataset nor network.
+
+One gzipped JSON-lines file a task, named by the hash of its content and so shared by runs of the same items.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from . import archive
+from .errors import CorruptFile, FileError
+from .records import ImagePart, Run, Sample, StoredFile, TextPart, canonical_json, sha256_hex
+from .store import atomic_write
+
+if TYPE_CHECKING:
+    from .dataset import ImageBank
+
+FOLDER = "samples"
+_THUMBNAIL = 96
+_MAX_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """A sample as it was kept."""
+
+    sample: Sample
+    thumbnails: dict[str, str]
+    """SHA-256 of the image that was sent -> data URL of a small JPEG."""
+
+
+def write(
+    samples: Iterable[Sample], bank: ImageBank, run_path: Path, *, withhold: bool = False
+) -> StoredFile:
+    """Store a task's samples beside a run file, or find that they are there already.
+
+    Args:
+        samples: The items of one task.
+        bank: Where their images are.
+        run_path: The run file; the sidecar goes to ``samples/`` beside it.
+        withhold: Leave out texts and thumbnails (for data whose licence does not let them travel); the
+            hashes stay.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    content = b"".join(_line(sample, bank, withhold) for sample in samples)
+    task = json.loads(content.split(b"\n", 1)[0])["sample"]["task"]
+    name = f"{FOLDER}/{task}-{sha256_hex(content)[:16]}.jsonl.gz"
+    path = run_path.parent / name
+    if not path.is_file():
+        # The time stamp of a gzip file would make equal contents differ.
+        with atomic_write(path) as out:
+            out.write(gzip.compress(content, compresslevel=6, mtime=0))
+    return StoredFile(kind="samples", path=name, sha256=sha256_hex(path.read_bytes()), task=task)
+
+
+def _line(sample: Sample, bank: ImageBank, withhold: bool) -> bytes:
+    if withhold:
+        bare = sample.model_copy(
+            update={
+                "input": tuple(
+                    TextPart(text="") if isinstance(part, TextPart) else part
+                    for part in sample.input
+                ),
+                "choices": (),
+                "target": (),
+                "withheld": True,
+            }
+        )
+        return canonical_json({"sample": bare.model_dump(mode="json"), "thumbnails": {}}) + b"\n"
+    thumbnails = {image.sha256: _thumbnail(image, bank) for image in sample.images}
+    return (
+        canonical_json({"sample": sample.model_dump(mode="json"), "thumbnails": thumbnails}) + b"\n"
+    )
+
+
+def _thumbnail(part: ImagePart, bank: ImageBank) -> str:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(bank.read(part))) as image:
+        image.draft(
+            "RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL)
+        )  # JPEG decodes at a fraction of its size
+        small = image.convert("RGB")
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    out = io.BytesIO()
+    small.save(out, format="JPEG", quality=60)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def read(run: Run, run_path: Path, task: str) -> dict[str, StoredSample]:
+    """A task's samples by id, checked against the run.
+
+    Raises:
+        FileError: the sidecar is missing.
+        CorruptFile: it is not what was written; names the line.
+    """
+    stored = [file for file in run.files if file.kind == "samples" and file.task == task]
+    if not stored:
+        raise FileError(f"{run_path} has no samples stored for {task}")
+    path = run_path.parent / stored[0].path
+    found = _parse(read_stored(run_path, stored[0]), path)
+    expected = {item.id: item.content_hash for item in run.task(task).expected}
+    held = {id: kept.sample.content_hash for id, kept in found.items()}
+    if held != expected:
+        raise CorruptFile(f"{path} does not hold the items of {run_path}")
+    return found
+
+
+def _parse(data: bytes, path: Path) -> dict[str, StoredSample]:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacked:
+            content = unpacked.read(_MAX_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorruptFile(f"{path} is damaged ({error})") from error
+    found: dict[str, StoredSample] = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            sample = Sample.model_validate(entry["sample"])
+            thumbnails = {str(k): str(v) for k, v in entry["thumbnails"].items()}
+        except (
+            ValidationError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise CorruptFile(
+                f"{path} line {number} is damaged ({type(error).__name__})"
+            ) from error
+        found[sample.id] = StoredSample(sample, thumbnails)
+    return found
+
+
+def read_stored(run_path: Path, file: StoredFile) -> bytes:
+    """The bytes of a file that belongs to a run, from beside it or out of its pack, checked by hash.
+
+    Raises:
+        FileError: it is missing.
+        CorruptFile: it is not the file that the run was written with.
+    """
+    if run_path.suffix == ".zip":
+        data = archive.read_member(run_path, file.path)
+    else:
+        path = (run_path.parent / file.path).resolve()
+        # The path comes from a run file, which may be a stranger's.
+        if not path.is_relative_to(run_path.parent.resolve()):
+            raise CorruptFile(f"{run_path} names a file outside its folder: {file.path}")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise FileError(
+                f"cannot read {path}, which belongs to {run_path}: {error.strerror}",
+                hint="move a run with flagos-eval pack, which takes along what belongs to it",
+            ) from error
+    if sha256_hex(data) != file.sha256:
+        raise CorruptFile(f"{file.path} is not the file that {run_path} was written with")
+    return data

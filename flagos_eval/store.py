@@ -1,0 +1,172 @@
+"""Run files: written whole or not at all, read with every number checked.
+
+A run file is JSON with one record a line, so that it can be read by eye, searched with grep and diffed. See
+docs/run-file.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import ValidationError
+
+from . import archive
+from .errors import CorruptFile, FileError, InvalidRun, UsageError
+from .records import SCHEMA_VERSION, Run
+
+RESULTS = Path("results")
+"""Where runs go, and where a bare name is looked for."""
+
+_MAX_RUN_BYTES = 2 * 2**30
+_LISTS = ("responses", "scores", "results", "facts", "epochs", "capabilities", "files")
+
+
+def find(name: str | Path) -> Path:
+    """The file of that name, also looked for in ``results/``.
+
+    Raises:
+        FileError: neither exists.
+    """
+    path = Path(name)
+    for candidate in (path, RESULTS / path):
+        if candidate.is_file():
+            return candidate
+    where = f"{path} (nor {RESULTS / path})" if not path.is_absolute() else str(path)
+    raise FileError(f"there is no file {where}", hint="flagos-eval ls runs")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that appears complete or not at all.
+
+    Raises:
+        FileError: the folder cannot be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below, before it is renamed
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
+        )
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+    temporary = Path(handle.name)
+    try:
+        with handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise FileError(
+            f"cannot write {path}: {error.strerror}",
+            hint="free some space and run the same command again",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a run file, one record a line.
+
+    Raises:
+        FileError: the folder cannot be written, or the disk is full.
+    """
+    with atomic_write(path) as out:
+        out.write(b"{\n")
+        lines = [_field(name, getattr(run, name)) for name in type(run).model_fields]
+        out.write(",\n".join(lines).encode("utf-8", "surrogatepass"))
+        out.write(b"\n}\n")
+
+
+def _field(name: str, value: Any) -> str:
+    key = json.dumps(name)
+    if name in _LISTS and value:
+        return f"{key}: [\n" + ",\n".join(_json(item) for item in value) + "\n]"
+    if name == "tasks":
+        return f"{key}: [\n" + ",\n".join(_task(item) for item in value) + "\n]"
+    return f"{key}: {_json(value)}"
+
+
+def _task(record: Any) -> str:
+    head = record.model_dump_json(exclude={"expected"})
+    expected = ",\n".join(item.model_dump_json() for item in record.expected)
+    return f'{head[:-1]},"expected":[\n{expected}\n]}}'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def load(name: str | Path) -> Run:
+    """Read a run file, or the run in a pack.
+
+    Raises:
+        FileError: there is no such file, or it cannot be read.
+        CorruptFile: it is cut or not JSON; names the line.
+        UsageError: it is no run file, or one of a newer version.
+        InvalidRun: its numbers contradict each other.
+    """
+    path = find(name)
+    if path.suffix == ".zip":
+        return parse(archive.read_run(path), path)
+    try:
+        if path.stat().st_size > _MAX_RUN_BYTES:
+            raise FileError(f"{path} is larger than any run file ({_MAX_RUN_BYTES} bytes)")
+        return parse(path.read_bytes(), path)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+
+
+def parse(data: bytes, path: Path) -> Run:
+    """A run from the bytes of its file; `path` is for the messages. Raises as `load` does."""
+    try:
+        content = json.loads(data.decode("utf-8", "surrogatepass"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        line = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise CorruptFile(
+            f"{path}{line}: not valid JSON ({_short(error)}): the file is damaged or cut",
+            hint="take it again from where it was made; pack and SHA256SUMS guard a transfer",
+        ) from error
+    if not isinstance(content, dict) or "schema_version" not in content:
+        raise UsageError(f"{path} is not a run file of flagos-eval")
+    version = content["schema_version"]
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        hint = "upgrade flagos-eval" if newer else "it was not written by flagos-eval"
+        raise UsageError(
+            f"{path} has schema version {version!r}; this flagos-eval reads {SCHEMA_VERSION}",
+            hint=hint,
+        )
+    if "responses" not in content:
+        raise UsageError(f"{path} is not a run file of flagos-eval")
+    try:
+        return Run.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "run"
+        raise InvalidRun(
+            f"{path}: {where}: {_short(first['msg'])}",
+            hint="the file was edited or damaged after it was written",
+        ) from error
+
+
+def _short(message: object) -> str:
+    text = str(message).removeprefix("Value error, ")
+    return text if len(text) <= 200 else text[:200] + "…"
