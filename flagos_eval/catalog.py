@@ -1,8 +1,7 @@
 """Names to things: one file is one benchmark, launcher, platform or report format.
 
-Nothing is registered: what is in the folder exists. Task files are loaded by path, by the same code from a
-checkout, an editable install, a wheel and ``--tasks-dir``.
-"""
+Nothing is registered: what is in the folder exists. Task files are loaded by path, by the same code
+from a checkout, an editable install, a wheel and ``--tasks-dir``."""
 
 from __future__ import annotations
 
@@ -103,9 +102,8 @@ def _load_file(path: Path) -> Task:
 def modules(package: str) -> dict[str, str]:
     """Plug-ins of a family: short name -> module, for ``launchers``, ``platforms`` or ``reports``.
 
-    Modules of the package come first, then entry points of the group ``flagos_eval.<package>``, so that a
-    third party adds one without a change here. ``base`` holds the family's interface.
-    """
+    Modules of the package come first, then entry points of the group ``flagos_eval.<package>``, so
+    that a third party adds one without a change here. ``base`` holds the family's interface."""
     from importlib.metadata import entry_points
 
     folder = _PACKAGE / package

@@ -1,9 +1,8 @@
 """Request -> Response: the only place that talks to a model.
 
-Every request ends as a text or as an error with all its attempts on record. openai's own retries are off,
-so that none goes unseen. A failure that repeats by nature (4xx) is not retried; a server that is gone stops
-the run instead of turning thousands of questions into errors.
-"""
+Every request ends as a text or as an error with all its attempts on record. openai's own retries
+are off, so that none goes unseen. A failure that repeats by nature (4xx) is not retried; a server
+that is gone stops the run instead of turning thousands of questions into errors."""
 
 from __future__ import annotations
 
@@ -128,7 +127,8 @@ class Client:
         queue = iter(requests)
 
         async def work() -> None:
-            # Workers share one iterator: the next request is built only when somebody is free to send it.
+            # Workers share one iterator: the next request is built only when somebody is free to
+            # send it.
             for order, request in queue:
                 on_answer(await self.ask(request, order=order))
 
@@ -190,7 +190,8 @@ class Client:
 
     async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> Reply:
         known, extra = prompt.split_body(body)
-        # httpx's time-outs count the gaps between bytes; an answer that trickles in needs a total one.
+        # httpx's time-outs count the gaps between bytes; an answer that trickles in needs a total
+        # one.
         call = endpoint.api.chat.completions.with_raw_response.create(**known, extra_body=extra)
         raw: Any = await asyncio.wait_for(call, self.settings.timeout)
         return parse_reply(raw.content)
@@ -254,8 +255,8 @@ class Client:
         self._failures += 1
         if self._failures >= _HOPELESS:
             raise ServerDied(
-                f"{_HOPELESS} requests in a row failed after {self.settings.max_retries} retries each, "
-                f"the last with: {error.message}",
+                f"{_HOPELESS} requests in a row failed after {self.settings.max_retries} retries "
+                f"each, the last with: {error.message}",
                 hint="see the server's log; then run the same command: answers so far are kept",
             )
 
@@ -316,7 +317,8 @@ def next_epoch(
         launched: The server was started by this program just now.
 
     Raises:
-        ServerDied: another version, model or context length answers now: its answers must not be mixed in.
+        ServerDied: another version, model or context length answers now: its answers must not be
+            mixed in.
     """
     found = identity.model(model, before.endpoint)
     changed = [
@@ -410,7 +412,8 @@ def _shorten(text: str, limit: int = 500) -> str:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or an HTTP date; None if it says nothing."""
+    """Seconds from a Retry-After header, which holds seconds or an HTTP date; None if it says
+    nothing."""
     if value is None:
         return None
     try:

@@ -107,7 +107,8 @@ def _scorer(run: Run, task: str) -> str:
 
 
 def _tokens(baseline: Run, candidate: Run, task: str) -> Check:
-    """``usage.prompt_tokens``: the same questions through the same template, tokenizer and image resize."""
+    """``usage.prompt_tokens``: the same questions through the same template, tokenizer and image
+    resize."""
     one, other = _prompt_tokens(baseline, task), _prompt_tokens(candidate, task)
     both = sorted(one.keys() & other.keys())
     odd = [key for key in both if one[key] != other[key]]
@@ -201,7 +202,7 @@ def _notes(baseline: Run, candidate: Run, common: list[str]) -> Iterable[str]:
         r.server_id for r in candidate.responses if r.server_id
     }
     if shared and baseline.id != candidate.id:
-        yield f"{len(shared)} answers carry the same server id on both sides: they are the same answers"
+        yield f"{len(shared)} answers have one server id on both sides: they are the same answers"
 
 
 def flips(baseline: Run, candidate: Run, task: str) -> list[tuple[str, float, float]]:

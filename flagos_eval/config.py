@@ -1,8 +1,7 @@
 """One value for everything a run can be told, and where each part of it came from.
 
-Precedence: flag, then ``FLAGOS_EVAL_*``, then the run given with ``--config-from``, then the config file,
-then the default.
-"""
+Precedence: flag, then ``FLAGOS_EVAL_*``, then the run given with ``--config-from``, then the config
+    file, then the default."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Task -> Samples: read a benchmark's rows, check them, and keep a way to its image bytes.
 
-Images are read once to be hashed and measured, and again when they are sent: memory does not grow with the
-size of a benchmark.
-"""
+Images are read once to be hashed and measured, and again when they are sent: memory does not grow
+with the size of a benchmark."""
 
 from __future__ import annotations
 
@@ -42,7 +41,8 @@ class ImageBank:
         media_type = _SENT_AS_IS.get(kind)
         converted_from = None
         if media_type is None:
-            # Servers do not open this format: the only case in which the bytes change, and it is recorded.
+            # Servers do not open this format: the only case in which the bytes change, and it is
+            # recorded.
             original, converted_from, media_type = read, f"image/{kind.lower()}", "image/png"
             data = _to_png(data)
             read = lambda: _to_png(original())  # noqa: E731
@@ -194,8 +194,8 @@ class Source:
 def load(task: Task, source: Source) -> Items:
     """All samples of a task, in the dataset's order.
 
-    With `source.limit` the items are the first by the hash of their id: the same choice on every machine,
-    and not the dataset's first subject.
+    With `source.limit` the items are the first by the hash of their id: the same choice on every
+    machine, and not the dataset's first subject.
 
     Raises:
         DatasetError: unreachable, gated, incomplete or of another shape; says which and what to do.
@@ -210,7 +210,8 @@ def load(task: Task, source: Source) -> Items:
     samples = tuple(_samples(task, rows))
     if len(samples) != dataset.n[split]:
         raise DatasetError(
-            f"{task.name}: {len(samples)} items in split {split!r}, the benchmark has {dataset.n[split]}"
+            f"{task.name}: {len(samples)} items in split {split!r}, "
+            f"the benchmark has {dataset.n[split]}"
         )
     samples = _limited(samples, source.limit)
     fingerprint = sha256_hex(canonical_json([[s.id, s.content_hash] for s in samples]))
@@ -229,7 +230,8 @@ def _samples(task: Task, rows: Iterable[BankedRow]) -> Iterator[Sample]:
             sample = task.to_sample(row)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DatasetError(
-                f"{task.name}: row {index} is not of the documented shape ({type(error).__name__}: {error})"
+                f"{task.name}: row {index} is not of the documented shape "
+                f"({type(error).__name__}: {error})"
             ) from error
         if sample.id in seen:
             raise DatasetError(f"{task.name}: id {sample.id!r} is there twice")
@@ -284,7 +286,8 @@ def _checked(
             missing = [name for name in dataset.fields if name not in row]
             if missing:
                 raise DatasetError(
-                    f"{task.name}: the data has no field {', '.join(missing)}; it has {', '.join(row)}",
+                    f"{task.name}: the data has no field {', '.join(missing)}; "
+                    f"it has {', '.join(row)}",
                     hint="the dataset changed its schema: pin a revision, or report it",
                 )
         yield row
@@ -347,9 +350,8 @@ def _load_from_hub(
 def _resolve(repo: str, revision: str | None) -> str | None:
     """The commit that a revision means today, or None where the hub does not say.
 
-    A cached copy can be read without the hub, so a failure here is not one of the run: the commit is then
-    recorded as unknown, and the items' own fingerprint decides what was seen.
-    """
+    A cached copy can be read without the hub, so a failure here is not one of the run: the commit
+    is then recorded as unknown, and the items' own fingerprint decides what was seen."""
     from huggingface_hub import HfApi
 
     if os.environ.get("HF_HUB_OFFLINE"):

@@ -55,7 +55,8 @@ def _packages() -> tuple[str, ...]:
 
 
 def _commit() -> str | None:
-    """The commit of a checkout, with ``-dirty`` for uncommitted changes; None in an installed package."""
+    """The commit of a checkout, with ``-dirty`` for uncommitted changes; None in an installed
+    package."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

@@ -20,9 +20,8 @@
         ├── ServerUnreachable       74  nothing answers at the address
         └── ServerStartFailed       74  the server died, or never became ready
 
-Every class carries ``exit_code`` and every instance a ``hint``: the next thing to type or to look at.
-Exit code 1 is drift and nothing else, so nothing here has it; 130 is an interrupt.
-"""
+Every class carries ``exit_code`` and every instance a ``hint``: the next thing to type or to look
+at. Exit code 1 is drift and nothing else, so nothing here has it; 130 is an interrupt."""
 
 from __future__ import annotations
 
@@ -43,7 +42,8 @@ def worst_exit_code(*codes: int) -> int:
     """The code that stands for several outcomes: 4 before 5 before 1 before 3 before 0.
 
     Raises:
-        ValueError: a code that is no outcome of a comparison (usage, I/O, internal errors stop at once).
+        ValueError: a code that is no outcome of a comparison (usage, I/O, internal errors stop at
+            once).
     """
     unknown = set(codes) - set(_PRECEDENCE)
     if unknown:

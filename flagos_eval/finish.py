@@ -23,7 +23,7 @@ PlaceOf = tuple[str, str, int]
 def assemble(
     job: Job, session: Session, journal: Journal, responses: Sequence[Response], report: Reporter
 ) -> Run:
-    """Build the run. It is *incomplete* when more requests failed than ``--max-error-rate`` allows."""
+    """Build the run: *incomplete* if more requests failed than ``--max-error-rate`` allows."""
     by_place = {(r.task, r.sample_id, r.repeat): r for r in responses}
     scores: list[Score] = []
     results: list[Result] = []

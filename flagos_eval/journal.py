@@ -1,9 +1,9 @@
 """The append-only journal of a run in progress.
 
-One line an event: CRC-32 of the rest in eight hexadecimal digits, a space, JSON. A line goes out in one
-``write``, so a killed process leaves at most its last line torn, which the next start cuts off. Any other
-damage is an error that names the line. The file is removed once the run file is safely written.
-"""
+One line an event: CRC-32 of the rest in eight hexadecimal digits, a space, JSON. A line goes out in
+one ``write``, so a killed process leaves at most its last line torn, which the next start cuts off.
+Any other damage is an error that names the line. The file is removed once the run file is safely
+written."""
 
 from __future__ import annotations
 

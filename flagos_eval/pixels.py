@@ -31,14 +31,14 @@ COLOURS: dict[str, Colour] = {
 """The colours of things; they stand out from a light and from a dark ground."""
 _PALE, _DUST = 1 + len(COLOURS), 2 + len(COLOURS)
 
-_STAR = ((0, 1000), (-951, 309), (-588, -809), (588, -809), (951, 309))
-"""Inward normals of a five-pointed star's five lines, in thousandths; v points down."""
+_STAR = ((0, -1000), (951, -309), (588, 809), (-588, 809), (-951, -309))
+"""Directions of a star's points, in thousandths; each point is behind one of the star's lines."""
 _DIGITS = (
     "01110 11011 11011 11011 11011 11011 01110",
     "00110 01110 00110 00110 00110 00110 01111",
     "01110 11011 00011 00110 01100 11000 11111",
     "11110 00011 00011 01110 00011 00011 11110",
-    "00011 00111 01111 11011 11111 00011 00011",
+    "11011 11011 11011 11111 00011 00011 00011",
     "11111 11000 11110 00011 00011 11011 01110",
     "01110 11000 11000 11110 11011 11011 01110",
     "11111 00011 00011 00110 00110 01100 01100",
@@ -83,7 +83,7 @@ def _inside(shape: str, u: int, v: int, size: int) -> bool:
     if shape == "cross":
         return min(abs(u), abs(v)) * 3 <= size
     if shape == "star":
-        v -= size // 10  # a star's middle is above the middle of its box
+        v -= size // 10  # a star reaches further up than down
         lines = sum(u * a + v * b <= 309 * size for a, b in _STAR)
         return lines >= 4
     raise ValueError(f"there is no shape {shape!r}")

@@ -88,7 +88,8 @@ class Plan:
         raise DatasetError(f"no image with SHA-256 {part.sha256} is at hand")
 
     def identity(self) -> dict[str, JsonValue]:
-        """What must be the same for answers to belong to one run; the names are those of the settings."""
+        """What must be the same for answers to belong to one run; the names are those of the
+        settings."""
         config = self.config.model_dump(mode="json")
         names = (*ASKED, "model", "launcher", "set", "env")
         found: dict[str, JsonValue] = {name: config[name] for name in names}

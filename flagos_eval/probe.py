@@ -1,8 +1,7 @@
 """What the server can do, found once at the start by the shape of its answers.
 
-vLLM ignores request fields it does not know and says 200, so a feature counts as supported only when the
-answer shows it. What cannot be told from an answer is *not verified*.
-"""
+vLLM ignores request fields it does not know and says 200, so a feature counts as supported only
+when the answer shows it. What cannot be told from an answer is *not verified*."""
 
 from __future__ import annotations
 

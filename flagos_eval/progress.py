@@ -50,7 +50,9 @@ Event = Note | Planned | Answered
 class Reporter(Protocol):
     """Listens to a run; a context manager around it."""
 
-    def __call__(self, event: Event) -> None: ...
+    def __call__(self, event: Event) -> None:
+        """Hear an event."""
+        ...
 
     def __enter__(self) -> Reporter: ...
 
@@ -78,12 +80,14 @@ class _Tally:
         self.truncated += event.truncated
         self.tokens += event.completion_tokens
 
-    def rate(self) -> float:
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+    def rate(self) -> float | None:
+        """Answers a second; None before there is a second to speak of."""
+        elapsed = time.monotonic() - self.started
+        return self.done / elapsed if elapsed >= 1 else None
 
 
 class PlainLines:
-    """One line a note, and one every few seconds while requests are answered: for logs and pipes."""
+    """One line a note, and one every few seconds while requests are answered."""
 
     def __init__(
         self, write: Callable[[str], object] | None = None, *, every: float = 10.0
@@ -101,6 +105,7 @@ class PlainLines:
             self._line(task)
 
     def __call__(self, event: Event) -> None:
+        """Write a line, if it is time for one."""
         if isinstance(event, Note):
             self._write(f"{event.topic:<9} {event.text}\n")
         elif isinstance(event, Planned):
@@ -121,9 +126,11 @@ class PlainLines:
         if tally.done == 0:
             return
         left = tally.total - tally.kept - tally.done
-        eta = f", {_clock(left / tally.rate())} left" if left else ""
+        rate = tally.rate()
+        speed = f"  {rate:.1f}/s" if rate else ""
+        eta = f", {_clock(left / rate)} left" if left and rate else ""
         self._write(
-            f"{task:<9} {tally.kept + tally.done}/{tally.total}  {tally.rate():.1f}/s{eta}  "
+            f"{task:<9} {tally.kept + tally.done}/{tally.total}{speed}{eta}  "
             f"errors {tally.errors}  cut {tally.truncated}\n"
         )
 
@@ -162,6 +169,7 @@ class LiveView:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
+        """Move a bar, or print a line above them."""
         from rich.markup import escape
 
         if isinstance(event, Note):
@@ -182,7 +190,7 @@ class LiveView:
             self._progress.update(
                 self._bars[event.task],
                 completed=tally.kept + tally.done,
-                rate=f"{tally.rate():.1f}/s",
+                rate=f"{rate:.1f}/s" if (rate := tally.rate()) else "",
                 errors=f"{errors}  cut {tally.truncated}",
             )
 

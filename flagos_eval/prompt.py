@@ -1,8 +1,7 @@
 """Sample -> Request, and Request -> the body of an HTTP call. Pure: no server, no clock, no order.
 
-`request` decides what is asked and hashes it; `body` writes it in the words of the OpenAI API, with the
-image bytes in their places.
-"""
+`request` decides what is asked and hashes it; `body` writes it in the words of the OpenAI API, with
+the image bytes in their places."""
 
 from __future__ import annotations
 
@@ -29,8 +28,8 @@ def request(
 ) -> Request:
     """The question that is asked about a sample.
 
-    Repeats are separate draws: each adds its number to the seed, which changes nothing at temperature 0.
-    """
+    Repeats are separate draws: each adds its number to the seed, which changes nothing at
+    temperature 0."""
     limits = dict(mm_processor_kwargs or {})
     chosen = sampling.model_copy(update={"seed": sampling.seed + repeat}) if repeat else sampling
     messages = (Message(role="user", content=prompt.build(sample)),)
@@ -54,14 +53,15 @@ def body(
 ) -> dict[str, Any]:
     """The JSON body of a chat completion.
 
-    Every sampling parameter is in it, because defaults differ between server versions: vLLM before 0.8
-    ignores a model's generation_config and later ones apply it.
+    Every sampling parameter is in it, because defaults differ between server versions: vLLM before
+    0.8 ignores a model's generation_config and later ones apply it.
 
     Args:
         request: What to ask.
         model: The name the server gives the model.
         read_image: Image part -> its bytes, sent as they are.
-        logprobs: Alternatives per token to report (``top_logprobs``), None for no log-probabilities.
+        logprobs: Alternatives per token to report (``top_logprobs``), None for no log-
+            probabilities.
     """
     sampling = request.sampling.model_dump()
     fields: dict[str, Any] = {

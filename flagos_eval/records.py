@@ -1,9 +1,9 @@
 """What is stored: frozen, typed, versioned records, each made in one place.
 
-``Task -> Sample -> Request -> Response -> Score -> Result -> Run``: `Sample` comes from a benchmark file,
-`Request` from ``prompt.py``, `Response` from ``client.py``, `Score` from ``scoring/``, `Result` from
-``metrics.py`` and `Run` from ``run.py``. Records hold no code, no image bytes and no secrets; images are
-named by the SHA-256 of their bytes.
+``Task -> Sample -> Request -> Response -> Score -> Result -> Run``: `Sample` comes from a benchmark
+file, `Request` from ``prompt.py``, `Response` from ``client.py``, `Score` from ``scoring/``,
+`Result` from ``metrics.py`` and `Run` from ``run.py``. Records hold no code, no image bytes and no
+secrets; images are named by the SHA-256 of their bytes.
 
 Times are UTC in ISO 8601, durations are seconds, scores are 0..1 and metrics 0..100.
 """
@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 SCHEMA_VERSION = 1
-"""Of the run file, the journal and the samples sidecar; raised when an older reader would misread them."""
+"""Of the run file, the journal and the samples sidecar; raised when an older reader would misread
+them."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Utc = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
@@ -93,7 +94,8 @@ class Sample(Record):
     group: str | None = None
     """Subject, level or sub-task: a stratum for tables."""
     cluster: str | None = None
-    """Items that share an image, a problem or a source question share a cluster: they are not independent."""
+    """Items that share an image, a problem or a source question share a cluster: they are not
+    independent."""
     source_id: str | None = None
     """The id of the item this one was derived from, as ``mmmu/validation_Art_3`` for MMMU-Pro."""
     license: str | None = None
@@ -152,7 +154,7 @@ class Sample(Record):
 
 
 class Sampling(Record):
-    """How the server is told to choose tokens. Every field is always sent: server defaults differ."""
+    """How the server is told to choose tokens. Every field is sent: server defaults differ."""
 
     temperature: float = Field(0.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
@@ -182,8 +184,9 @@ class Request(Record):
     mm_processor_kwargs: dict[str, JsonValue] = {}
     """Image limits such as ``max_pixels``, sent with every request when set."""
     hash: Sha256
-    """SHA-256 over messages, image bytes (by their hash), sampling and image limits. The model's name,
-    logprobs, streaming and transport are left out: they may differ between two comparable runs."""
+    """SHA-256 over messages, image bytes (by their hash), sampling and image limits. The model's
+    name, logprobs, streaming and transport are left out: they may differ between two comparable
+    runs."""
 
     @staticmethod
     def hash_body(
@@ -339,7 +342,8 @@ class Metric(Record):
 
     name: str
     value: float | None
-    """Over the items that have a value; None where there is none (an empty run is not a bad model)."""
+    """Over the items that have a value; None where there is none (an empty run is not a bad model).
+    """
     low: float | None
     """With every item that has no value counted as wrong."""
     high: float | None
@@ -391,7 +395,7 @@ class Fact(Record):
 
 
 class Capability(Record):
-    """Whether the server does what a request asks, by the shape of its answer and not by its word."""
+    """Whether the server does what a request asks, by the shape of its answer."""
 
     name: str
     state: Literal["supported", "ignored", "rejected", "not_verified"]
@@ -586,7 +590,8 @@ class Run(Record):
 
 
 def _check_run(run: Run) -> None:
-    """Checked when a run is built and when it is read: every item once, nothing foreign, sums right."""
+    """Checked when a run is built and when it is read: every item once, nothing foreign, sums
+    right."""
     expected = {
         (task.name, item.id, repeat, request_hash)
         for task in run.tasks

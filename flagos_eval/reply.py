@@ -1,8 +1,7 @@
 """What a server sent, read with suspicion: bytes -> `Reply`, or `InvalidReply`.
 
-The client library builds its models without validation, so garbage with status 200 would pass as an answer.
-Here a chat completion must have the documented shape before its text counts.
-"""
+The client library builds its models without validation, so garbage with status 200 would pass as an
+answer. Here a chat completion must have the documented shape before its text counts."""
 
 from __future__ import annotations
 
@@ -82,7 +81,7 @@ def _start(data: bytes) -> str:
 
 
 def _text(content: object) -> str:
-    """The text of a message; None, as after a reasoning that used every token, is an empty answer."""
+    """The text of a message; None, as after reasoning that used every token, is an empty one."""
     if content is None:
         return ""
     if isinstance(content, str):

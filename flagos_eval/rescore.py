@@ -20,7 +20,8 @@ class Rescored:
 
     run: Run
     changed: tuple[tuple[Score, Score], ...]
-    """(before, after) where value, status or answer differ; only for a scorer the run had before."""
+    """(before, after) where value, status or answer differ; only for a scorer the run had before.
+    """
 
 
 def rescore(

@@ -1,8 +1,8 @@
-"""The samples sidecar: what was asked, kept beside the run, so that showing, re-scoring and reporting need
-neither dataset nor network.
+"""The samples sidecar: what was asked, kept beside the run, so that showing, re-scoring and
+reporting need neither dataset nor network.
 
-One gzipped JSON-lines file a task, named by the hash of its content and so shared by runs of the same items.
-"""
+One gzipped JSON-lines file a task, named by the hash of its content and so shared by runs of the
+same items."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def write(
         samples: The items of one task.
         bank: Where their images are.
         run_path: The run file; the sidecar goes to ``samples/`` beside it.
-        withhold: Leave out texts and thumbnails (for data whose licence does not let them travel); the
-            hashes stay.
+        withhold: Leave out texts and thumbnails (for data whose licence does not let them travel);
+            the hashes stay.
 
     Raises:
         FileError: the folder cannot be written.
@@ -147,7 +147,8 @@ def _parse(data: bytes, path: Path) -> dict[str, StoredSample]:
 
 
 def read_stored(run_path: Path, file: StoredFile) -> bytes:
-    """The bytes of a file that belongs to a run, from beside it or out of its pack, checked by hash.
+    """The bytes of a file that belongs to a run, from beside it or out of its pack, checked by
+    hash.
 
     Raises:
         FileError: it is missing.

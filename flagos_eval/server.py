@@ -103,7 +103,8 @@ class Server:
         self._opener = urllib.request.build_opener(*handlers)
 
     def healthy(self) -> bool:
-        """Whether it answers at all: ``/health``, or the model list where a server has no such route."""
+        """Whether it answers at all: ``/health``, or the model list where a server has no such
+        route."""
         for address in (f"{self._root}/health", f"{self.url}/models"):
             status, _ = self._get(address)
             if status == 200:
@@ -160,7 +161,8 @@ class Server:
         return found
 
     def facts(self, when: str) -> tuple[Fact, ...]:
-        """The counters that show foreign traffic, preemptions and cache hits, before or after a run."""
+        """The counters that show foreign traffic, preemptions and cache hits, before or after a
+        run."""
         metrics = self.metrics()
         return tuple(
             Fact(name=f"{when}:{name}", value=metrics[name], source="server", verified=True)

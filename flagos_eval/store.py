@@ -1,8 +1,7 @@
 """Run files: written whole or not at all, read with every number checked.
 
-A run file is JSON with one record a line, so that it can be read by eye, searched with grep and diffed. See
-docs/run-file.md.
-"""
+A run file is JSON with one record a line, so that it can be read by eye, searched with grep and
+diffed. See docs/run-file.md."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def _crowd(draws: Draws, shape: str, n: int) -> bytes:
 
 _TEXTS: dict[str, tuple[str, ...]] = {
     "count": (
-        "How many {0}s are there?",
-        "How many {0}s are in the picture?",
-        "Count the {0}s.",
+        "How many {0} are there?",
+        "How many {0} are in the picture?",
+        "Count the {0}.",
     ),
     "count_zh": ("图中有几个{0}？", "数一数，图里有多少个{0}？"),
     "colour": (
@@ -100,17 +100,22 @@ _TEXTS: dict[str, tuple[str, ...]] = {
         "Compare the objects in the two pictures: is their {0} the same or different?",
     ),
     "more": (
-        "Which picture has more {0}s, the first or the second?",
-        "Are there more {0}s in the first or in the second picture?",
+        "Which picture has more {0}, the first or the second?",
+        "Are there more {0} in the first or in the second picture?",
     ),
 }
 _PAIR = "First picture: <image 1>\nSecond picture: <image 2>\n"
 
 
+def _plural(name: str) -> str:
+    return name + ("es" if name.endswith("s") else "s")
+
+
 def _count(draws: Draws, turn: int, zh: bool) -> Question:
     shape, n = draws.pick(list(SHAPES)), 1 + turn % 6
     text = draws.pick(_TEXTS["count_zh" if zh else "count"])
-    return Question(text.format(SHAPES[shape] if zh else shape), str(n), [_crowd(draws, shape, n)])
+    named = SHAPES[shape] if zh else _plural(shape)
+    return Question(text.format(named), str(n), [_crowd(draws, shape, n)])
 
 
 def _colour(draws: Draws, turn: int, zh: bool) -> Question:
@@ -184,7 +189,7 @@ def _more(draws: Draws, turn: int, zh: bool) -> Question:
     if turn % 2:
         counts.reverse()
     pictures = [_crowd(draws, shape, n) for n in counts]
-    text = _PAIR + draws.pick(_TEXTS["more"]).format(shape)
+    text = _PAIR + draws.pick(_TEXTS["more"]).format(_plural(shape))
     return Question(text, "second" if turn % 2 else "first", pictures)
 
 

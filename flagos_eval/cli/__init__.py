@@ -1,8 +1,7 @@
 """The command line: parse, call one function, print, exit. No logic lives here.
 
-Every command is a file of this package with a ``command``. Importing one must stay cheap: what a command
-needs is imported when it runs, so that ``--help`` answers at once.
-"""
+Every command is a file of this package with a ``command``. Importing one must stay cheap: what a
+command needs is imported when it runs, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 

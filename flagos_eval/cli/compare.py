@@ -21,9 +21,8 @@ Examples
 def command(reference: str, candidate: str, as_json: bool) -> int:
     """Put two runs side by side, answer by answer.
 
-    REFERENCE and CANDIDATE are run files or packs. This version counts differences and gives no verdict:
-    exit code 3, or 4 when the runs are not comparable, or 5 when one is incomplete.
-    """
+    REFERENCE and CANDIDATE are run files or packs. This version counts differences and gives no
+    verdict: exit code 3, or 4 when the runs are not comparable, or 5 when one is incomplete."""
     from .. import catalog, store
     from ..compare import compare
 

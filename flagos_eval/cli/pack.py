@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples
   flagos-eval pack cuda.json                        results/cuda.zip
-  flagos-eval pack cuda.json --images --data-dir D  with the images, for a machine without the dataset
-  flagos-eval run --config-from cuda.zip ...        ask exactly the same there""",
+  flagos-eval pack cuda.json --images --data-dir D  with the images, for a machine without the
+  dataset flagos-eval run --config-from cuda.zip ...        ask exactly the same there""",
 )
 @click.argument("run")
 @click.option(
@@ -74,7 +74,7 @@ def _images(run: Run, data_dir: Path | None, tasks_dir: Path | None) -> dict[str
                 found |= {part.sha256: items.bank.read(part) for part in sample.images}
         if wanted:
             raise errors.DatasetError(
-                f"{record.name}: the data at hand is not what was asked ({len(wanted)} items differ, "
-                f"first {next(iter(wanted))})"
+                f"{record.name}: the data at hand is not what was asked "
+                f"({len(wanted)} items differ, first {next(iter(wanted))})"
             )
     return found

@@ -29,9 +29,11 @@ def _split(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tup
 Examples
   flagos-eval run -t mathvision,shapes --base-url http://10.0.0.5:8000/v1 -o results/cuda.json
   flagos-eval run -t mathvision --launcher vllm -m /models/Qwen2.5-VL-7B-Instruct
-  flagos-eval run --config-from results/cuda.json --base-url http://10.0.0.9:8000/v1 -o results/metax.json
+  flagos-eval run --config-from results/cuda.json --base-url http://10.0.0.9:8000/v1 -o
+  results/metax.json
 Every option is also read from FLAGOS_EVAL_<OPTION> and from --config. A key is taken from
-OPENAI_API_KEY alone; OPENAI_BASE_URL, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and NO_COLOR are honoured.""",
+OPENAI_API_KEY alone; OPENAI_BASE_URL, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and NO_COLOR are
+honoured.""",
 )
 @click.option(
     "-t",
@@ -202,19 +204,18 @@ def _show_plan(plan: Plan, output: Path) -> None:
     for planned in plan.tasks:
         record = planned.items.record
         click.echo(
-            f"{planned.task.name}: {record.n} items of {record.id} {record.split} ({record.origin}), "
-            f"prompt {planned.prompt.name} v{planned.prompt.version}, {len(planned.requests)} requests"
+            f"{planned.task.name}: {record.n} items of {record.id} {record.split} "
+            f"({record.origin}), prompt {planned.prompt.name} v{planned.prompt.version}, "
+            f"{len(planned.requests)} requests"
         )
         click.echo(f"  sampling {planned.sampling.model_dump_json()}")
         click.echo("  first request:")
         for part in planned.requests[0].messages[0].content:
-            shown = (
-                part.text
-                if isinstance(part, TextPart)
-                else (
-                    f"[{part.media_type} {part.width}x{part.height}, {part.size} bytes, {part.sha256[:12]}]"
-                )
-            )
+            if isinstance(part, TextPart):
+                shown = part.text
+            else:
+                size = f"{part.width}x{part.height}, {part.size} bytes"
+                shown = f"[{part.media_type} {size}, {part.sha256[:12]}]"
             click.echo("    " + shown.replace("\n", "\n    "))
     launcher = catalog.load_module("launchers", config.launcher or "external", "launcher").LAUNCHER
     server = launcher.plan(launch_request(config, output, lambda note: None))
@@ -243,7 +244,8 @@ def _finished(run: Run, output: Path) -> int:
     )
     if run.state == "incomplete":
         click.echo(
-            f"INCOMPLETE: {run.reason}. Saved {output}; run the same command to ask the failed ones again."
+            f"INCOMPLETE: {run.reason}. Saved {output}; "
+            "run the same command to ask the failed ones again."
         )
         return errors.EXIT_INCOMPLETE
     preview = " (preview: not the whole benchmark)" if run.phase == "preview" else ""

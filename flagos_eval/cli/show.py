@@ -67,8 +67,9 @@ def _summary(run: Run, task: str | None) -> None:
         data = record.dataset
         revision = f" at {data.revision}" if data.revision else ""
         click.echo(
-            f"  {record.name}: {data.n} items of {inert(data.id)} {data.split}{revision} ({data.origin}), "
-            f"prompt {record.prompt} v{record.prompt_version}, {record.repeats} pass(es)"
+            f"  {record.name}: {data.n} items of {inert(data.id)} {data.split}{revision} "
+            f"({data.origin}), prompt {record.prompt} v{record.prompt_version}, "
+            f"{record.repeats} pass(es)"
         )
     for capability in run.capabilities:
         if capability.state != "supported":
@@ -115,7 +116,8 @@ def _sample(run: Run, path: Path, task: str, sample_id: str) -> int:
             value = "-" if score.value is None else f"{score.value:g}"
             read = inert(score.answer) if score.answer is not None else "nothing"
             click.echo(
-                f"score {score.repeat + 1}   {value} {score.status.value}, {score.scorer} read {read}"
+                f"score {score.repeat + 1}   {value} {score.status.value}, "
+                f"{score.scorer} read {read}"
             )
     return errors.EXIT_OK
 

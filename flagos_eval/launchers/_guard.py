@@ -1,9 +1,9 @@
 """Runs a command and ends all of its processes when the program that asked for it is gone.
 
-``python -m flagos_eval.launchers._guard COMMAND...`` starts the command in a session of its own and waits.
-Standard input is a pipe from the launcher: when it closes, even because the launcher was killed with
-SIGKILL, the command's whole process tree is ended. Without this, a killed evaluation would leave a server
-holding the accelerator's memory.
+``python -m flagos_eval.launchers._guard COMMAND...`` starts the command in a session of its own and
+waits. Standard input is a pipe from the launcher: when it closes, even because the launcher was
+killed with SIGKILL, the command's whole process tree is ended. Without this, a killed evaluation
+would leave a server holding the accelerator's memory.
 
 Standard library only: it must start in any interpreter, and at once.
 """
@@ -80,7 +80,8 @@ def end(child: subprocess.Popen[bytes]) -> None:
 
 def main(command: list[str]) -> int:
     """Run the command until it ends or standard input closes; its exit status."""
-    # A subreaper inherits orphans, so that a worker whose parent died is still found below the guard.
+    # A subreaper inherits orphans, so that a worker whose parent died is still found below the
+    # guard.
     _become_subreaper()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     gone = threading.Event()
@@ -93,7 +94,6 @@ def main(command: list[str]) -> int:
     threading.Thread(target=wait_for_launcher, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: gone.set())
-    print(f"guard: pid {child.pid}", flush=True)
     while child.poll() is None and not gone.is_set():
         gone.wait(0.2)
     status = child.poll()

@@ -15,6 +15,7 @@ import psutil
 
 from ..errors import FileError, ServerDied, ServerStartFailed
 
+_TELL_EVERY = 5.0
 _GUARD = Path(__file__).with_name("_guard.py")
 
 
@@ -37,14 +38,15 @@ def tail(log: Path, lines: int = 15) -> str:
 
 
 class GuardedProcess:
-    """A server's process tree. Use as a context manager: it is gone afterwards, whatever happened."""
+    """A server's process tree; a context manager, after which it is gone, whatever happened."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.command, self.log = tuple(command), log
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as out:
-                # By path: the guard needs the standard library only, and the server inherits what we set.
+                # By path: the guard needs the standard library only, and the server inherits what
+                # we set.
                 self._guard = subprocess.Popen(
                     [sys.executable, "-I", str(_GUARD), *command],
                     stdin=subprocess.PIPE,
@@ -105,23 +107,27 @@ class GuardedProcess:
     ) -> None:
         """Wait for readiness. There is no deadline while the process lives and its log moves.
 
-        Loading hundreds of gigabytes or compiling kernels takes as long as it takes; a server that says
-        nothing for `stall` seconds is stuck.
+        Loading hundreds of gigabytes or compiling kernels takes as long as it takes; a server that
+        says nothing for `stall` seconds is stuck.
 
         Raises:
             ServerStartFailed: it died or is stuck.
         """
         size, moved = -1, time.monotonic()
+        told = moved
         while not ready():
             if not self.alive:
                 raise ServerStartFailed(self.died(), hint=f"the whole log: {self.log}")
             now = self.log.stat().st_size
             if now != size:
                 size, moved = now, time.monotonic()
-                on_log(_last_line(self.log))
+                if moved - told >= _TELL_EVERY:
+                    told = moved
+                    on_log(_last_line(self.log))
             elif time.monotonic() - moved > stall:
                 raise ServerStartFailed(
-                    f"the server said nothing for {stall:.0f} s and is not ready; {self.log} ends:\n"
+                    f"the server said nothing for {stall:.0f} s and is not ready; "
+                    f"{self.log} ends:\n"
                     f"{tail(self.log)}",
                     hint="a larger FLAGOS_EVAL_BOOT_STALL (seconds) waits longer",
                 )
@@ -144,6 +150,7 @@ def _last_line(log: Path) -> str:
 
 
 def server_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment a server is started with: ours, less the client's key, plus what was asked for."""
+    """The environment a server is started with: ours, less the client's key, plus what was asked
+    for."""
     kept = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
     return kept | dict(extra)

@@ -1,8 +1,7 @@
 """``--launcher vllm``: start vLLM's OpenAI server from an interpreter that has it.
 
-Requests leave nothing to the server's defaults, and neither does its start: seed, prefix caching and eager
-mode are the same on every side. Flags of ``--set`` go to vLLM as they are.
-"""
+Requests leave nothing to the server's defaults, and neither does its start: seed, prefix caching
+and eager mode are the same on every side. Flags of ``--set`` go to vLLM as they are."""
 
 from __future__ import annotations
 
@@ -59,8 +58,8 @@ class VllmServer:
 def arguments(request: LaunchRequest, port: int) -> list[str]:
     """The command line, without the interpreter.
 
-    ``--set name=value`` becomes ``--name value``, ``--set name`` or ``name=`` the switch ``--name``.
-    """
+    ``--set name=value`` becomes ``--name value``, ``--set name`` or ``name=`` the switch
+    ``--name``."""
     if not request.model:
         raise UsageError("--launcher vllm needs a model", hint="--model /path/to/weights")
     settings = {
@@ -99,12 +98,13 @@ def _flag(name: str, value: str) -> list[str]:
 
 def _knows(python: str, option: str) -> bool:
     """Whether that interpreter's vLLM has an option; found in its source, without importing it."""
+    # The files move between versions; their names have not changed.
     script = (
         "import importlib.util as u, pathlib\n"
         "spec = u.find_spec('vllm')\n"
         "root = pathlib.Path(spec.submodule_search_locations[0]) if spec else None\n"
-        "files = [root / 'engine/arg_utils.py', root / 'entrypoints/openai/cli_args.py'] if root else []\n"
-        f"print(any({option!r} in f.read_text() for f in files if f.is_file()))"
+        "files = [*root.rglob('cli_args.py'), *root.rglob('arg_utils.py')] if root else []\n"
+        f"print(any({option!r} in f.read_text() for f in files))"
     )
     found = subprocess.run(
         [python, "-c", script], capture_output=True, text=True, timeout=60, check=False
@@ -128,7 +128,8 @@ class Vllm:
         python = _interpreter(request)
         command = [python, *arguments(request, port)]
         if request.image_limits and _knows(python, "trust_request_mm_kwargs"):
-            # Newer versions refuse mm_processor_kwargs in a request unless they are told to trust it.
+            # Newer versions refuse mm_processor_kwargs in a request unless they are told to trust
+            # it.
             command.append("--trust-request-mm-kwargs")
         quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         environment = server_environment({**quiet, **request.environment})

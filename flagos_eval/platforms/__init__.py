@@ -1,1 +1,2 @@
-"""What kind of machine this is: one file each, with a ``PLATFORM``. See ``base.py`` for what one says."""
+"""What kind of machine this is: one file each, with a ``PLATFORM``. See ``base.py`` for what one
+says."""

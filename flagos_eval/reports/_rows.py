@@ -1,9 +1,13 @@
-"""The rows that every tabular format shares: the release card's three columns, and what they hide."""
+"""The rows that every table shares: the release card's three columns, and what they hide."""
 
 from __future__ import annotations
 
 from ..records import Comparison, Difference, Status
 
+LEGEND = (
+    "delta: points over the paired items, candidate minus reference. lost / gained: paired items "
+    "worth less / more on the candidate. no value: failed requests on either side."
+)
 NO_VERDICT = "No verdict: this version measures differences and does not judge them."
 
 

@@ -19,11 +19,7 @@ def render(comparison: Comparison) -> str:
     parts += [_plain(_rows.comparability(comparison)), ""]
     if comparison.comparable:
         parts += [_table(_rows.rows(comparison), _rows.headers(comparison)), ""]
-        parts += [
-            "`delta`: points over the paired items, candidate minus reference. `lost`, `gained`: paired items "
-            "worth less or more on the candidate. `no value`: failed requests on either side.",
-            "",
-        ]
+        parts += [_rows.LEGEND, ""]
     parts += [
         "## Data health",
         "",

@@ -26,10 +26,7 @@ def render(comparison: Comparison) -> str:
         lines += [
             table,
             "",
-            _wrap(
-                "delta: points over the paired items, candidate minus reference. lost / gained: paired items "
-                "worth less / more on the candidate. no value: failed requests on either side."
-            ),
+            _wrap(_rows.LEGEND),
         ]
     else:
         lines.append("No differences are shown: they would not be evidence.")

@@ -18,7 +18,8 @@ Values follow latex2sympy2 1.9, accidents included, for they decide scores:
 
 Not followed, and without a value instead: relations (``3<4``, which upstream takes for 1),
 matrices, gcd and lcm, ``{n\choose k}``, ``\operatorname``, falling factorials ``(n)_{k}``. Nor are
-two faults of printing in sympy: ``-7/1.75`` is -4 here (there -7/7/4), and ``e^1`` has a value.
+two faults of sympy's printing: ``e^1`` has a value, and ``-7/1.75`` is -4 (there it is -7/7/4, as
+with every quotient after a minus whose divisor is a decimal or a quotient).
 """
 
 from __future__ import annotations
@@ -104,59 +105,21 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\lfloor": r"\rfloor"}
 _BINOMIAL = (r"\binom", r"\tbinom", r"\dbinom")
 _CALLS = frozenset({*_FUNCTIONS, r"\log", r"\sqrt", "e"})
 """What latex2sympy calls a function: it ends another's bare argument, as in ``\\sin 2\\cos 3``."""
-_ENDINGS = [
-    r".",
-    r"&",
-    r"\\",
-    r"\to",
-    r"\rightarrow",
-    r"\longrightarrow",
-    r"\leftrightarrow",
-    r"\choose",
-    r"\rbrace",
-    r"\rceil",
-    r"\rvert",
-    r"arsinh",
-    r"arcsinh",
-    r"arcosh",
-    r"arccosh",
-    r"artanh",
-    r"arctanh",
-    r"gcd",
-    r"lcm",
-    r"floor",
-    r"ceil",
-    r"eye",
-    r"zeros",
-    r"ones",
-    r"cols",
-    r"rows",
-    r"diag",
-    r"norm",
-    r"rank",
-    r"tr",
-    r"rref",
-    r"hstack",
-    r"vstack",
-    r"orth",
-    r"nullspace",
-    r"eig",
-    r"svd",
-    r"matrix",
-    r"pmatrix",
-    r"bmatrix",
-    r"vmatrix",
-]
+_ENDINGS = (
+    r"[.&]|\\\\|\\(?:to|(?:left|long)?rightarrow|choose|rbrace|rceil|rvert)|arc?(?:sin|cos|tan)h|"
+    r"gcd|lcm|floor|ceil|eye|zeros|ones|cols|rows|diag|norm|rank|tr|rref|[hv]stack|orth|nullspace|"
+    r"eig|svd|[pbv]?matrix"
+)
 """Tokens that latex2sympy knows and that do not go on with an expression, words among them: because
 of ``tr``, the trace of a matrix, "7 triangles" is 7, while "7 squares" has no value."""
 _SIGNS = (
-    *(*_TIMES, *_DIVIDED, *_CLOSING, *_CLOSING.values(), *_BINOMIAL, *_CALLS, *_ENDINGS),
+    *(*_TIMES, *_DIVIDED, *_CLOSING, *_CLOSING.values(), *_BINOMIAL, *_CALLS),
     *("+", "-", "^", "_", "'", r"\frac", r"\pi"),
 )
 _DIGITS = r"(?:[0-9]*(?:,[0-9]{3})*\.[0-9]+|[0-9]+(?:,[0-9]{3})*)"
 _SPACE = re.compile(r"(?:[ \t\r\n$~]|\\,|\\displaystyle|\\q?quad|\\(?:left|right)(?![a-z]))*")
 _TOKEN = re.compile(
-    rf"(?P<percent>{_DIGITS}\\%)|(?P<number>{_DIGITS})|(?P<sign>!(?!=)|"
+    rf"(?P<percent>{_DIGITS}\\%)|(?P<number>{_DIGITS})|(?P<sign>{_ENDINGS}|!(?!=)|"
     + "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True))
     + ")"
 )

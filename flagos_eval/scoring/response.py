@@ -9,10 +9,9 @@ from ..task import Scorer
 def score(sample: Sample, response: Response | None, scorer: Scorer, *, repeat: int = 0) -> Score:
     """What one answer is worth.
 
-    A failed request is never an answer: it has no value. An empty or refused answer, and one in which no
-    answer is found, is worth 0 and counted under its own status. A truncated one has the value that the
-    benchmark gives the text that is there.
-    """
+    A failed request is never an answer: it has no value. An empty or refused answer, and one in
+    which no answer is found, is worth 0 and counted under its own status. A truncated one has the
+    value that the benchmark gives the text that is there."""
     status, value, answer = _read(sample, response, scorer)
     return Score(
         task=sample.task,
