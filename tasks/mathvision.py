@@ -86,7 +86,7 @@ _BOX = (
 def _flagrelease(sample: Sample) -> Parts:
     """Instruction, question and lettered options, the image where the sample has it."""
     pieces: list[str | ImagePart] = [f"Please solve the problem and {_BOX}"]
-    if sample.metadata["image_markers"] == 1:
+    if _in_place(sample):
         pieces += (part if isinstance(part, ImagePart) else part.text for part in sample.input)
     else:
         pieces += [*sample.images, f" {_question(sample)}"]
@@ -106,8 +106,14 @@ def _official(sample: Sample) -> Parts:
 
 def _question(sample: Sample) -> str:
     """The question's text as the dataset has it, markers included."""
-    marker = _MARKER if sample.metadata["image_markers"] == 1 else ""
+    marker = _MARKER if _in_place(sample) else ""
     return "".join(marker if isinstance(part, ImagePart) else part.text for part in sample.input)
+
+
+def _in_place(sample: Sample) -> bool:
+    """Whether the image stands where the question's only marker was."""
+    texts = [part.text for part in sample.input if isinstance(part, TextPart)]
+    return sample.metadata["image_markers"] == 1 and not any("<image" in text for text in texts)
 
 
 def _message(pieces: Iterable[str | ImagePart]) -> Parts:

@@ -125,6 +125,7 @@ LETTERED = "\nA. 1\nB. 2\nC. 3\nD. 4\nE. 5"
         (make("<image1>\nHow many? "), ["{}", "IMAGE", "\nHow many?"]),
         (make("<image1><image2>", "C", OPTIONS), ["{}", "IMAGE", f" <image1><image2>{LETTERED}"]),
         (make("No marker\n"), ["{}", "IMAGE", " No marker"]),
+        (make("Another <image2>"), ["{}", "IMAGE", " Another <image2>"]),
     ],
 )
 def test_flagrelease_prompt(sample: Sample, parts: list[str]) -> None:
@@ -138,6 +139,7 @@ def test_flagrelease_prompt(sample: Sample, parts: list[str]) -> None:
         (make(), "How many?\n<image1>\n"),
         (make("<image1> and <image2>"), "<image1> and <image2>\n"),
         (make("No marker"), "No marker\n"),
+        (make("Another <image2>"), "Another <image2>\n"),
         (make("Q <image1>?", "C", OPTIONS), "Q <image1>?\n(A) 1\n(B) 2\n(C) 3\n(D) 4\n(E) 5\n"),
         (make("Q", "C", ("A", "B", "C", "D", "E")), "Q\n"),
     ],
