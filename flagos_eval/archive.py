@@ -5,7 +5,10 @@ Nothing is ever unpacked to the disk, so the names in a stranger's pack cannot l
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from .errors import CorruptFile, FileError
@@ -15,6 +18,11 @@ RUN = "run.json"
 SUMS = "SHA256SUMS"
 IMAGES = "images"
 _MAX_MEMBER = 2 * 2**30
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(RuntimeError, NotImplementedError, ValueError, OverflowError),
+)
+"""What the zip module raises at damage, encryption and unknown compression."""
 
 
 def read_run(path: Path) -> bytes:
@@ -26,13 +34,15 @@ def read_run(path: Path) -> bytes:
     """
     sums = _parse_sums(read_member(path, SUMS), path)
     with _open(path) as archive:
-        names = {info.filename for info in archive.infolist()} - {SUMS}
-    if names != set(sums):
-        odd = sorted(names ^ set(sums))[0]
-        raise CorruptFile(f"{path}: {odd} is in the pack or in {SUMS}, and not in both")
+        names = [info.filename for info in archive.infolist()]
+    if len(set(names)) != len(names):
+        raise CorruptFile(f"{path}: a name is in the pack twice")
+    if set(names) != {*sums, SUMS}:
+        odd = sorted({*names} ^ {*sums, SUMS})[0]
+        raise CorruptFile(f"{path}: {odd!r} is in the pack or in {SUMS}, and not in both")
     for name, digest in sums.items():
         if sha256_hex(read_member(path, name)) != digest:
-            raise CorruptFile(f"{path}: {name} is not what was packed")
+            raise CorruptFile(f"{path}: {name!r} is not what was packed")
     return read_member(path, RUN)
 
 
@@ -47,28 +57,28 @@ def read_member(path: Path, name: str) -> bytes:
         try:
             info = archive.getinfo(name)
             if info.file_size > _MAX_MEMBER:
-                raise CorruptFile(f"{path}: {name} unpacks to {info.file_size} bytes")
+                raise CorruptFile(f"{path}: {name!r} unpacks to {info.file_size} bytes")
             return archive.read(info)
         except KeyError as error:
-            raise CorruptFile(f"{path} is no pack of a run: it has no {name}") from error
-        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-            raise CorruptFile(f"{path}: {name} is damaged ({error})") from error
+            raise CorruptFile(f"{path} is no pack of a run: it has no {name!r}") from error
+        except _DAMAGE as error:
+            raise CorruptFile(f"{path}: {name!r} is damaged ({error})") from error
 
 
 def image_names(path: Path) -> set[str]:
     """SHA-256 of the images in a pack."""
     with _open(path) as archive:
         paths = [PurePosixPath(info.filename) for info in archive.infolist()]
-    return {member.name for member in paths if member.parts[0] == IMAGES}
+    return {member.name for member in paths if member.parent == PurePosixPath(IMAGES)}
 
 
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise CorruptFile(f"{path} is not a pack: {error}") from error
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
+    except _DAMAGE as error:
+        raise CorruptFile(f"{path} is not a pack: {error}") from error
 
 
 def _parse_sums(data: bytes, path: Path) -> dict[str, str]:

@@ -89,13 +89,19 @@ def _load_file(path: Path) -> Task:
     sys.modules[module_name] = module  # dataclasses and pickling look a class's module up here
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise UsageError(f"{path} cannot be loaded: {error}") from error
+    except Exception as error:  # a task file is its author's code: say where it fails, not here
+        raise UsageError(
+            f"{path} cannot be loaded: {type(error).__name__}: {error}",
+            hint="flagos-eval --debug shows the traceback",
+        ) from error
     task = getattr(module, "TASK", None)
     if not isinstance(task, Task):
         raise UsageError(f"{path} declares no TASK", hint="docs/add-a-benchmark.md")
     if task.name != path.stem:
         raise UsageError(f"{path} declares task {task.name!r}; the file must have the task's name")
+    for needed in ("prompts", "scorers", "aggregations"):
+        if not getattr(task, needed):
+            raise UsageError(f"{path} declares no {needed}", hint="docs/add-a-benchmark.md")
     return task
 
 
@@ -122,8 +128,12 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
 
     Raises:
         UnknownName: the family has none of that name.
+        UsageError: it cannot be imported.
     """
     known = modules(package)
     if name not in known:
         raise unknown(kind, name, known)
-    return importlib.import_module(known[name])
+    try:
+        return importlib.import_module(known[name])
+    except ImportError as error:
+        raise UsageError(f"{kind} {name!r} cannot be loaded: {error}") from error

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import openai
 import stamina
@@ -21,8 +22,9 @@ from pydantic import JsonValue
 
 from . import prompt
 from .clock import utc_now
-from .errors import ServerDied, ServerRefused
+from .errors import ServerDied, ServerRefused, ServerUnreachable
 from .records import Attempt, Epoch, ErrorKind, ImagePart, Request, RequestError, Response
+from .redact import redact
 from .reply import InvalidReply, Reply, parse_reply
 from .server import Identity, Server, is_loopback
 
@@ -69,6 +71,12 @@ class Endpoint:
     api: openai.AsyncOpenAI
     load: int = 0
     alive: bool = True
+    connections: WeakSet[Any] = field(default_factory=WeakSet)
+    """Open connections that an answer has come over."""
+    opened: int = 0
+    """How many there have been."""
+    checked: int = 0
+    """How many there had been when the server was last asked who it is."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -169,8 +177,7 @@ class Client:
                     )
                 finally:
                     endpoint.load -= 1
-                if any(a.error and a.error.kind is ErrorKind.CONNECTION for a in attempts):
-                    await self._observe(endpoint)
+                await self._observe(endpoint)
                 self._failures = 0
                 return Answer(
                     self._response(request, order, in_flight, endpoint, attempts, None, reply),
@@ -193,7 +200,8 @@ class Client:
         # httpx's time-outs count the gaps between bytes; an answer that trickles in needs a total
         # one.
         call = endpoint.api.chat.completions.with_raw_response.create(**known, extra_body=extra)
-        raw: Any = await asyncio.wait_for(call, self.settings.timeout)
+        raw = await _within(self.settings.timeout, call)
+        _note_connection(endpoint, raw.http_response.extensions.get("network_stream"))
         return parse_reply(raw.content)
 
     async def _with_retries(
@@ -261,15 +269,45 @@ class Client:
             )
 
     async def _observe(self, endpoint: Endpoint) -> None:
-        """After a lost connection: is this still the same start of the same server?"""
+        """After an answer over a new connection: is this still the same start of the same server?
+
+        A server takes its connections with it, so an answer over an old one needs no look."""
+        if endpoint.checked == endpoint.opened:
+            return
         async with endpoint.lock:
-            identity = await asyncio.to_thread(endpoint.server.identity)
+            opened = endpoint.opened
+            if endpoint.checked == opened:
+                return  # another request has looked while this one waited
+            identity = await self._identity(endpoint)
             epoch = next_epoch(endpoint.epoch, identity, self.model, index=len(self.epochs))
             if epoch is not None:
                 endpoint.epoch = epoch
                 self.epochs.append(epoch)
                 if self._on_epoch is not None:
                     self._on_epoch(epoch)
+            endpoint.checked = opened
+
+    async def _identity(self, endpoint: Endpoint) -> Identity:
+        """What a server says it is; asked again where a busy one left something unsaid."""
+        before = endpoint.epoch
+        for pause in (1.0, 3.0, None):
+            try:
+                found = await asyncio.to_thread(endpoint.server.identity)
+            except ServerUnreachable as error:
+                if pause is None:
+                    raise ServerDied(
+                        f"the server at {endpoint.server.url} no longer says what it is "
+                        f"({error.message})",
+                        hint="start it again and run the same command: answers so far are kept",
+                    ) from error
+            else:
+                silent = (before.version and not found.version) or (
+                    before.process_start and not found.process_start
+                )
+                if not silent or pause is None:
+                    return found
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
 
     def _response(
         self,
@@ -346,6 +384,30 @@ def next_epoch(
     )
 
 
+async def _within(seconds: float, work: Awaitable[Any]) -> Any:
+    """The result of `work`, or `asyncio.TimeoutError`.
+
+    `asyncio.wait_for` will not do: before Python 3.12 it drops a cancellation that comes together
+    with the result, and Ctrl-C would be without effect."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _note_connection(endpoint: Endpoint, stream: Any) -> None:
+    """Count the connection that an answer came over, unless it is known."""
+    if stream is None or stream not in endpoint.connections:
+        endpoint.opened += 1
+    if stream is not None:
+        endpoint.connections.add(stream)
+
+
 def _api(url: str, api_key: str | None, timeout: float) -> openai.AsyncOpenAI:
     # A proxy set for the outside world must not carry requests to this machine.
     transport = openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(url), timeout=timeout)
@@ -379,7 +441,7 @@ def _failed(error: BaseException, timeout: float) -> _Failed:
 
 def _status_failed(error: openai.APIStatusError) -> _Failed:
     code = error.status_code
-    message = _shorten(_server_message(error))
+    message = _shorten(redact(_server_message(error)))
     if code in (401, 403):
         raise ServerRefused(
             f"the server does not accept the API key ({message})", hint="set OPENAI_API_KEY"

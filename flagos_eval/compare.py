@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from statistics import mean
 
 from pydantic import JsonValue
 
@@ -158,7 +159,8 @@ def item_values(run: Run, task: str) -> dict[str, float | None]:
     for sample_id, scores in groupby(rows, key=lambda s: s.sample_id):
         values = [s.value for s in scores]
         known = [v for v in values if v is not None]
-        means[sample_id] = sum(known) / len(known) if len(known) == len(values) else None
+        # Rounded once, so that neither the order nor the number of repeats makes a difference.
+        means[sample_id] = mean(known) if len(known) == len(values) else None
     return means
 
 
@@ -171,14 +173,15 @@ def _difference(baseline: Run, candidate: Run, task: str) -> Difference:
     ]
     first, second = baseline.result(task), candidate.result(task)
     delta = 100 * sum(now - was for was, now in pairs) / len(pairs) if pairs else None
+    metric = first.metrics[0].name
     return Difference(
         task=task,
-        metric=first.metrics[0].name,
+        metric=metric,
         scorer=first.scorer,
         n=len(one),
         paired=len(pairs),
         baseline=first.metrics[0].value,
-        candidate=second.metrics[0].value,
+        candidate=next((m.value for m in second.metrics if m.name == metric), None),
         delta=delta,
         lost=sum(now < was for was, now in pairs),
         gained=sum(now > was for was, now in pairs),

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from .errors import FileError, UsageError
 from .records import Record, Run, Setting
+from .redact import redact, redact_command
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,23 +42,23 @@ class RunConfig(Record):
     split: tuple[str, ...] = ()
     revision: tuple[str, ...] = ()
     prompt: str | None = None
-    limit: int | None = None
-    repeat: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = -1
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    limit: int | None = Field(None, ge=1)
+    repeat: int = Field(1, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(-1, ge=-1)
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0)
     seed: int = 0
-    max_tokens: int | None = None
+    max_tokens: int | None = Field(None, ge=1)
     """None takes each benchmark's own."""
-    max_pixels: int | None = None
-    min_pixels: int | None = None
-    logprobs: int | None = None
-    concurrency: int = 32
-    timeout: float = 600.0
-    max_retries: int = 5
-    max_error_rate: float = 0.005
+    max_pixels: int | None = Field(None, ge=1)
+    min_pixels: int | None = Field(None, ge=1)
+    logprobs: int | None = Field(None, ge=0, le=20)
+    concurrency: int = Field(32, ge=1)
+    timeout: float = Field(600.0, ge=0.1)
+    max_retries: int = Field(5, ge=0)
+    max_error_rate: float = Field(0.005, ge=0, le=1)
     withhold_text: bool = False
 
 
@@ -88,12 +89,21 @@ class Configured(Record):
     sources: dict[str, Source]
 
     def settings(self) -> dict[str, Setting]:
-        """For the run file: every setting with its value and source."""
+        """For the run file, without secrets: every setting with its value and source."""
         values = self.config.model_dump(mode="json")
         return {
-            name: Setting(value=value, source=self.sources.get(name, "default"))
+            name: Setting(
+                value=value if name in ASKED else _without_secrets(value),
+                source=self.sources.get(name, "default"),
+            )
             for name, value in values.items()
         }
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(redact_command(value))
+    return redact(value) if isinstance(value, str) else value
 
 
 def combine(layers: Mapping[Source, Mapping[str, Any]]) -> Configured:
@@ -122,7 +132,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
     Raises:
         FileError: it cannot be read.
-        UsageError: it is not TOML; names the place.
+        UsageError: it is not TOML; names the place. Or it has a setting twice.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -130,7 +140,13 @@ def read_file(path: Path) -> dict[str, Any]:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
-    return {name.replace("-", "_"): _plain(value) for name, value in content.items()}
+    found: dict[str, Any] = {}
+    for spelling, value in content.items():
+        name = spelling.replace("-", "_")
+        if name in found:
+            raise UsageError(f"{path}: {name!r} is there twice, with a dash and without")
+        found[name] = _plain(value)
+    return found
 
 
 def _plain(value: Any) -> Any:

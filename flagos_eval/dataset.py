@@ -18,7 +18,13 @@ from .records import DatasetRecord, ImagePart, Sample, canonical_json, sha256_he
 from .task import GeneratedDataset, HubDataset, Task
 
 # What vLLM, and everything else that hands images to Pillow, opens without help.
-_SENT_AS_IS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
+_SENT_AS_IS = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # a JPEG of a camera, with a second picture behind it
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+}
 _MAX_IMAGE_BYTES = 64 * 2**20
 
 
@@ -228,7 +234,7 @@ def _samples(task: Task, rows: Iterable[BankedRow]) -> Iterator[Sample]:
     for index, row in enumerate(rows):
         try:
             sample = task.to_sample(row)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise DatasetError(
                 f"{task.name}: row {index} is not of the documented shape "
                 f"({type(error).__name__}: {error})"

@@ -65,16 +65,14 @@ class Journal:
 
     def response(self, response: Response, logprobs: JsonValue = None) -> None:
         """Append an answer, or a failure, with its log-probabilities."""
-        event: dict[str, Any] = {
-            "response": response.model_dump(mode="json", exclude_defaults=True)
-        }
+        event: dict[str, Any] = {"response": response.model_dump(exclude_defaults=True)}
         if logprobs is not None:
             event["logprobs"] = logprobs
         self._append(event)
 
     def epoch(self, epoch: Epoch) -> None:
         """Append the start of a server."""
-        self._append({"epoch": epoch.model_dump(mode="json")})
+        self._append({"epoch": epoch.model_dump()})
 
     def sync(self) -> None:
         """Force what was appended to the disk."""
@@ -198,7 +196,7 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
                 return
             checksum, _, data = line[:-1].partition(b" ")
             try:
-                if int(checksum, 16) != zlib.crc32(data):
+                if checksum != b"%08x" % zlib.crc32(data):
                     raise ValueError("checksum does not match")
                 event = json.loads(data)
                 if not isinstance(event, dict):

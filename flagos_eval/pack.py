@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .archive import IMAGES, RUN, SUMS
+from .errors import UsageError
 from .records import Run, sha256_hex
 from .samples import read_stored
 from .store import atomic_write
@@ -28,9 +29,12 @@ def write(
     Raises:
         FileError: something that belongs to the run is missing, or `out` cannot be written.
         CorruptFile: something is not what the run was written with.
+        UsageError: something that belongs to the run has a name that a pack needs.
     """
     members = {RUN: run_path.read_bytes()}
     for file in run.files:
+        if file.path in (RUN, SUMS) or file.path.startswith(f"{IMAGES}/"):
+            raise UsageError(f"{run_path}: a pack has its own {file.path!r}")
         members[file.path] = read_stored(run_path, file)
     for digest, data in sorted((images or {}).items()):
         members[f"{IMAGES}/{digest}"] = data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from .config import ASKED, RunConfig, pairs
 from .dataset import ImageBank, Items, Source
 from .errors import DatasetError, NotComparable, UsageError
 from .records import ExpectedItem, ImagePart, Request, Run, Sampling, ScorerRecord, TaskRecord
+from .redact import redact_command
 from .task import HubDataset, Prompt, Scorer, Task
 
 
@@ -93,6 +94,8 @@ class Plan:
         config = self.config.model_dump(mode="json")
         names = (*ASKED, "model", "launcher", "set", "env")
         found: dict[str, JsonValue] = {name: config[name] for name in names}
+        # The identity is written to the journal.
+        found |= {name: list(redact_command(config[name])) for name in ("set", "env")}
         for planned in self.tasks:
             found[f"{planned.task.name} items"] = planned.items.record.fingerprint
             found[f"{planned.task.name} prompt"] = (
@@ -101,13 +104,20 @@ class Plan:
         return found
 
 
-def make(config: RunConfig, *, like: Run | None = None, like_path: Path | None = None) -> Plan:
+def make(
+    config: RunConfig,
+    *,
+    like: Run | None = None,
+    like_path: Path | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Plan:
     """Load and check everything that does not need a server.
 
     Args:
         config: The settings.
         like: A run whose questions must be asked again, exactly.
         like_path: Its file; a pack with images replaces the datasets.
+        tell: Told what is being loaded, which can take minutes for a dataset that is downloaded.
 
     Raises:
         UsageError: an unknown task, split, prompt; a setting for a task that is not run.
@@ -121,11 +131,12 @@ def make(config: RunConfig, *, like: Run | None = None, like_path: Path | None =
         for name in named:
             if name not in {task.name for task in tasks}:
                 raise UsageError(f"--{option} {name}=...: {name!r} is not among the tasks")
-    planned = tuple(
-        _plan_task(task, config, _items(task, config, splits, revisions, like, like_path))
-        for task in tasks
-    )
-    plan = Plan(config=config, tasks=planned, policy_sha256=_policy(config))
+    planned: list[PlannedTask] = []
+    for task in tasks:
+        tell(f"loading {task.name}")
+        items = _items(task, config, splits, revisions, like, like_path)
+        planned.append(_plan_task(task, config, items))
+    plan = Plan(config=config, tasks=tuple(planned), policy_sha256=_policy(config))
     if like is not None:
         _same_requests(plan, like)
     return plan

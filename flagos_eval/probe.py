@@ -5,6 +5,7 @@ when the answer shows it. What cannot be told from an answer is *not verified*."
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import struct
 import zlib
@@ -65,7 +66,7 @@ async def probe(client: Client) -> tuple[Capability, ...]:
         ) from error
     except openai.NotFoundError as error:
         raise ServerRefused(f"the server does not know the model {client.model!r}") from error
-    except (openai.OpenAIError, InvalidReply, TimeoutError) as error:
+    except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as error:
         raise ServerUnreachable(f"the server does not answer a plain question: {error}") from error
     checks = (_image, _max_pixels, _logprobs, _seed, _top_k, _min_p, _repetition_penalty)
     return tuple([await _guarded(check, client) for check in checks])
@@ -78,8 +79,11 @@ async def _guarded(
     try:
         return await check(client.post, client.model)
     except openai.APIStatusError as error:
-        return Capability(name=name, state="rejected", detail=f"HTTP {error.status_code}")
-    except (openai.OpenAIError, InvalidReply, TimeoutError) as error:
+        # A busy or broken server says nothing about the feature.
+        passing = error.status_code in (408, 409, 429) or error.status_code >= 500
+        state = "not_verified" if passing else "rejected"
+        return Capability(name=name, state=state, detail=f"HTTP {error.status_code}")
+    except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as error:
         detail = f"{type(error).__name__}: {error}"[:200]
         return Capability(name=name, state="not_verified", detail=detail)
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 SCHEMA_VERSION = 1
 """Of the run file, the journal and the samples sidecar; raised when an older reader would misread
@@ -26,10 +28,27 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Utc = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
 
 
+def _stays_inside(path: str) -> str:
+    plain = PurePosixPath(path)
+    outside = plain.is_absolute() or not plain.parts or ".." in plain.parts
+    if outside or str(plain) != path or "\0" in path:
+        raise ValueError(f"{path!r} is not a path below the folder of the run file")
+    return path
+
+
+InnerPath = Annotated[str, AfterValidator(_stays_inside)]
+"""A file below the run file's folder. It may come from a stranger, and is read and written to."""
+
+
 class Record(BaseModel):
     """Base of everything stored: immutable, no unknown fields, no NaN or infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        protected_namespaces=(),  # pydantic 2.9 warns of `model_root`
+    )
 
 
 def canonical_json(value: Any) -> bytes:
@@ -370,7 +389,7 @@ class Result(Record):
     n: int
     """Items times repeats expected."""
     counts: dict[Status, int]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Metric, ...] = Field(min_length=1)
     """The first is the headline."""
     groups: tuple[Group, ...] = ()
 
@@ -468,7 +487,7 @@ class StoredFile(Record):
     """A file that belongs to a run, beside the run file."""
 
     kind: Literal["samples", "logprobs", "log", "images"]
-    path: str
+    path: InnerPath
     """Relative to the run file."""
     sha256: Sha256
     task: str | None = None
@@ -592,6 +611,10 @@ class Run(Record):
 def _check_run(run: Run) -> None:
     """Checked when a run is built and when it is read: every item once, nothing foreign, sums
     right."""
+    for task in run.tasks:
+        _check_task(run, task)
+    if len({task.name for task in run.tasks}) != len(run.tasks):
+        raise ValueError("the same task is there twice")
     expected = {
         (task.name, item.id, repeat, request_hash)
         for task in run.tasks
@@ -608,25 +631,57 @@ def _check_run(run: Run) -> None:
         )
     if run.state == "complete" and len(answered) != len(expected):
         raise ValueError(f"complete, yet {len(expected) - len(answered)} requests have no response")
-    places = {key[:3] for key in expected}
+    failed = {response.key[:3]: response.error is not None for response in run.responses}
+    scores: dict[tuple[str, str, int], list[Score]] = {}
+    for score in run.scores:
+        scores.setdefault((score.task, score.scorer, score.scorer_version), []).append(score)
+        _check_score(score, failed.get((score.task, score.sample_id, score.repeat)))
     for result in run.results:
-        rows = [
-            s
-            for s in run.scores
-            if (s.task, s.scorer, s.scorer_version)
-            == (result.task, result.scorer, result.scorer_version)
-        ]
-        if len({(s.sample_id, s.repeat) for s in rows}) != len(rows) or len(rows) != result.n:
+        rows = scores.pop((result.task, result.scorer, result.scorer_version), [])
+        _check_result(result, rows, {key[:3] for key in expected if key[0] == result.task})
+    for task_name, scorer, version in scores:
+        raise ValueError(f"{task_name}: scores by {scorer} v{version} belong to no result")
+
+
+def _check_task(run: Run, task: TaskRecord) -> None:
+    if len({item.id for item in task.expected}) != len(task.expected):
+        raise ValueError(f"{task.name}: the same item is there twice")
+    for item in task.expected:
+        if len(item.request_hashes) != task.repeats:
+            raise ValueError(f"{task.name}: sample {item.id} is not asked {task.repeats} times")
+    if not any(result.task == task.name for result in run.results):
+        raise ValueError(f"{task.name}: no result")
+
+
+def _check_score(score: Score, failed: bool | None) -> None:
+    """A failed request (`failed`) or one that was not made (None) is never an answer."""
+    stated = (score.status is Status.NOT_RUN, score.status is Status.ERROR)
+    if stated != (failed is None, failed is True):
+        raise ValueError(
+            f"{score.task}: the score of sample {score.sample_id} is {score.status.value}, "
+            "its response says otherwise"
+        )
+
+
+def _check_result(result: Result, rows: list[Score], places: set[tuple[str, str, int]]) -> None:
+    if len(rows) != result.n or len(places) != result.n:
+        raise ValueError(
+            f"{result.task}: {len(rows)} scores by {result.scorer} for {result.n} expected"
+        )
+    if {(s.task, s.sample_id, s.repeat) for s in rows} != places:
+        raise ValueError(f"{result.task}: the scored items are not those that were asked")
+    found = Counter(s.status for s in rows)
+    for status in Status:
+        if found[status] != result.counts.get(status, 0):
             raise ValueError(
-                f"{result.task}: {len(rows)} scores by {result.scorer} for {result.n} expected"
+                f"{result.task}: {found[status]} scores are {status.value}, "
+                "its count says otherwise"
             )
-        if any((s.task, s.sample_id, s.repeat) not in places for s in rows):
-            raise ValueError(f"{result.task}: a score of an item that was not asked")
-        for status in Status:
-            found = sum(s.status is status for s in rows)
-            if found != result.counts.get(status, 0):
+    if all(s.value is not None for s in rows):
+        for metric in result.metrics:
+            if not metric.low == metric.value == metric.high:
                 raise ValueError(
-                    f"{result.task}: {found} scores are {status.value}, its count says otherwise"
+                    f"{result.task}: every item has a value, yet {metric.name} is uncertain"
                 )
 
 

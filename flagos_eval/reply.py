@@ -6,7 +6,7 @@ answer. Here a chat completion must have the documented shape before its text co
 from __future__ import annotations
 
 import json
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from pydantic import JsonValue
 from .records import Usage
 
 MAX_REPLY_BYTES = 32 * 2**20
+_LARGEST = sys.float_info.max
+"""JSON has integers that no float can hold, and 1e999."""
 
 
 class InvalidReply(ValueError):
@@ -129,8 +131,11 @@ def _token(entry: Any, *, with_top: bool = False) -> JsonValue:
     if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
         raise InvalidReply("a log-probability without its token")
     value = entry.get("logprob")
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-        raise InvalidReply(f"log-probability {value!r}")
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or abs(value) > _LARGEST:
+        raise InvalidReply(f"log-probability {str(value)[:80]}")
     if not with_top:
         return [entry["token"], value]
-    return [entry["token"], value, [_token(other) for other in entry.get("top_logprobs") or []]]
+    others = entry.get("top_logprobs") or []
+    if not isinstance(others, list):
+        raise InvalidReply(f"alternatives of a token are {type(others).__name__}, not a list")
+    return [entry["token"], value, [_token(other) for other in others]]

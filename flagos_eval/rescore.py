@@ -63,16 +63,16 @@ def rescore(
                 f"{record.name}: the texts were withheld, so it cannot be scored from here"
             )
         found = _score(run, record, items, chosen)
-        results += [r for r in run.results if r.task == record.name and r.scorer != chosen.name]
         scores += [s for s in run.scores if s.task == record.name and s.scorer != chosen.name]
         scores += found
-        results.append(metrics.aggregate(task, items, found))
-        kept = tuple(s for s in record.scorers if s.name != chosen.name)
-        tasks.append(
-            record.model_copy(
-                update={"scorers": (*kept, ScorerRecord(name=chosen.name, version=chosen.version))}
-            )
-        )
+        # In the place of the scorer it replaces: the first is the one the run was made with.
+        used = {s.name: s for s in record.scorers}
+        used[chosen.name] = ScorerRecord(name=chosen.name, version=chosen.version)
+        tasks.append(record.model_copy(update={"scorers": tuple(used.values())}))
+        held = [r for r in run.results if r.task == record.name]
+        place = next((i for i, r in enumerate(held) if r.scorer == chosen.name), len(held))
+        others = [r for r in held if r.scorer != chosen.name]
+        results += [*others[:place], metrics.aggregate(task, items, found), *others[place:]]
     revision = Revision(
         at=at,
         command=command,

@@ -131,7 +131,8 @@ def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Repor
     ]
     if not open_requests:
         report(Note("server", "not needed: everything is answered"))
-        return Session(job.config.model or "", journal.kept.epochs, (), ())
+        epochs = journal.kept.epochs
+        return Session(epochs[-1].model if epochs else job.config.model or "", epochs, (), ())
     launcher = catalog.load_module(
         "launchers", job.config.launcher or "external", "launcher"
     ).LAUNCHER
@@ -246,9 +247,12 @@ def _epochs(
             last = (same or epochs)[-1].model_copy(update={"endpoint": server.url})
             launched = handle.launcher != "external"
             begun = next_epoch(last, identity, model.id, index=len(epochs), launched=launched)
-            if begun is None:
+            if begun is None and same:
                 continue
-            first = begun.model_copy(update={"pid": handle.pid})
+            # Without `same`, this is another address of a start that is known already.
+            first = (begun or last.model_copy(update={"index": len(epochs)})).model_copy(
+                update={"pid": handle.pid}
+            )
         epochs.append(first)
         journal.epoch(first)
     assert name is not None

@@ -59,11 +59,19 @@ def write(
     task = json.loads(content.split(b"\n", 1)[0])["sample"]["task"]
     name = f"{FOLDER}/{task}-{sha256_hex(content)[:16]}.jsonl.gz"
     path = run_path.parent / name
-    if not path.is_file():
+    if not _holds(path, content):
         # The time stamp of a gzip file would make equal contents differ.
         with atomic_write(path) as out:
             out.write(gzip.compress(content, compresslevel=6, mtime=0))
     return StoredFile(kind="samples", path=name, sha256=sha256_hex(path.read_bytes()), task=task)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether an earlier run left the same samples, undamaged."""
+    try:
+        return _unpack(path.read_bytes(), path) == content
+    except (OSError, CorruptFile):
+        return False
 
 
 def _line(sample: Sample, bank: ImageBank, withhold: bool) -> bytes:
@@ -76,14 +84,13 @@ def _line(sample: Sample, bank: ImageBank, withhold: bool) -> bytes:
                 ),
                 "choices": (),
                 "target": (),
+                "metadata": {},
                 "withheld": True,
             }
         )
-        return canonical_json({"sample": bare.model_dump(mode="json"), "thumbnails": {}}) + b"\n"
+        return canonical_json({"sample": bare.model_dump(), "thumbnails": {}}) + b"\n"
     thumbnails = {image.sha256: _thumbnail(image, bank) for image in sample.images}
-    return (
-        canonical_json({"sample": sample.model_dump(mode="json"), "thumbnails": thumbnails}) + b"\n"
-    )
+    return canonical_json({"sample": sample.model_dump(), "thumbnails": thumbnails}) + b"\n"
 
 
 def _thumbnail(part: ImagePart, bank: ImageBank) -> str:
@@ -119,12 +126,16 @@ def read(run: Run, run_path: Path, task: str) -> dict[str, StoredSample]:
     return found
 
 
-def _parse(data: bytes, path: Path) -> dict[str, StoredSample]:
+def _unpack(data: bytes, path: Path) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacked:
-            content = unpacked.read(_MAX_BYTES)
+            return unpacked.read(_MAX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise CorruptFile(f"{path} is damaged ({error})") from error
+
+
+def _parse(data: bytes, path: Path) -> dict[str, StoredSample]:
+    content = _unpack(data, path)
     found: dict[str, StoredSample] = {}
     for number, line in enumerate(content.splitlines(), 1):
         try:
@@ -160,7 +171,7 @@ def read_stored(run_path: Path, file: StoredFile) -> bytes:
         path = (run_path.parent / file.path).resolve()
         # The path comes from a run file, which may be a stranger's.
         if not path.is_relative_to(run_path.parent.resolve()):
-            raise CorruptFile(f"{run_path} names a file outside its folder: {file.path}")
+            raise CorruptFile(f"{run_path} names a file outside its folder: {file.path!r}")
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -169,5 +180,5 @@ def read_stored(run_path: Path, file: StoredFile) -> bytes:
                 hint="move a run with flagos-eval pack, which takes along what belongs to it",
             ) from error
     if sha256_hex(data) != file.sha256:
-        raise CorruptFile(f"{file.path} is not the file that {run_path} was written with")
+        raise CorruptFile(f"{file.path!r} is not the file that {run_path} was written with")
     return data

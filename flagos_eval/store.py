@@ -94,8 +94,8 @@ def _field(name: str, value: Any) -> str:
 
 
 def _task(record: Any) -> str:
-    head = record.model_dump_json(exclude={"expected"})
-    expected = ",\n".join(item.model_dump_json() for item in record.expected)
+    head = _json(record.model_dump(exclude={"expected"}))
+    expected = ",\n".join(_json(item) for item in record.expected)
     return f'{head[:-1]},"expected":[\n{expected}\n]}}'
 
 
@@ -105,7 +105,7 @@ def _json(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
+        return value.model_dump()  # mode="json" would alter lone surrogates in keys
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
@@ -137,7 +137,7 @@ def parse(data: bytes, path: Path) -> Run:
     """A run from the bytes of its file; `path` is for the messages. Raises as `load` does."""
     try:
         content = json.loads(data.decode("utf-8", "surrogatepass"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError also for a number of 5000 digits
         line = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise CorruptFile(
             f"{path}{line}: not valid JSON ({_short(error)}): the file is damaged or cut",
@@ -150,7 +150,8 @@ def parse(data: bytes, path: Path) -> Run:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         hint = "upgrade flagos-eval" if newer else "it was not written by flagos-eval"
         raise UsageError(
-            f"{path} has schema version {version!r}; this flagos-eval reads {SCHEMA_VERSION}",
+            f"{path} has schema version {_short(repr(version))}, "
+            f"this flagos-eval reads {SCHEMA_VERSION}",
             hint=hint,
         )
     if "responses" not in content:
@@ -161,11 +162,13 @@ def parse(data: bytes, path: Path) -> Run:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "run"
         raise InvalidRun(
-            f"{path}: {where}: {_short(first['msg'])}",
+            f"{path}: {_short(where)}: {_short(first['msg'])}",
             hint="the file was edited or damaged after it was written",
         ) from error
 
 
 def _short(message: object) -> str:
+    """A message that quotes the file, which may be a stranger's, for a terminal."""
     text = str(message).removeprefix("Value error, ")
+    text = "".join(c if c.isprintable() else "�" for c in text[:201])
     return text if len(text) <= 200 else text[:200] + "…"

@@ -125,7 +125,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     from .. import run as running
     from ..environment import typed_command
     from ..job import Job
-    from ..progress import reporter
+    from ..progress import Note, reporter
 
     like, like_path = _like(options["config_from"])
     configured = _configured(ctx, options, like)
@@ -133,13 +133,15 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     output = options["output"] or running.default_output(config, running.detect_platform().name)
     if not options["dry_run"]:
         running.refuse_finished(output)
-    plan = planning.make(config, like=like, like_path=like_path)
     if options["dry_run"]:
-        _show_plan(plan, output)
+        _show_plan(planning.make(config, like=like, like_path=like_path), output)
         return errors.EXIT_OK
-    job = Job(configured, plan, output, typed_command(), _api_key(), options["fresh"])
     try:
         with reporter(plain=options["plain"], quiet=options["quiet"]) as report:
+            plan = planning.make(
+                config, like=like, like_path=like_path, tell=lambda text: report(Note("data", text))
+            )
+            job = Job(configured, plan, output, typed_command(), _api_key(), options["fresh"])
             run = running.execute(job, report)
     except running.Interrupted as stopped:
         click.echo(

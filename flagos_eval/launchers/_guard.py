@@ -64,7 +64,7 @@ def end(child: subprocess.Popen[bytes]) -> None:
     """End the child and everything below it: politely, then not."""
     # Remember the tree first: children of a process that has ended are no longer found below it.
     tree = {child.pid} | descendants(child.pid)
-    _signal({child.pid}, signal.SIGTERM)
+    child.terminate()  # does nothing if it has ended, when its id may be somebody else's
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
         child.poll()
@@ -101,7 +101,8 @@ def main(command: list[str]) -> int:
     if status is None or leftovers:
         end(child)
         _signal(_alive(descendants(os.getpid()) | leftovers), signal.SIGKILL)
-    return child.returncode if status is None else status
+    found = child.returncode if status is None else status
+    return found if found >= 0 else 128 - found  # as shells say it: 137 for SIGKILL
 
 
 def _become_subreaper() -> None:
@@ -115,4 +116,4 @@ def _become_subreaper() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]) & 0xFF)
+    sys.exit(main(sys.argv[1:]))

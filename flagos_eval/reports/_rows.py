@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from ..records import Comparison, Difference, Status
 
 LEGEND = (
@@ -13,7 +15,7 @@ NO_VERDICT = "No verdict: this version measures differences and does not judge t
 
 def headers(comparison: Comparison) -> list[str]:
     """Metrics | reference | candidate, then n, paired, delta, lost, gained, failed."""
-    names = [comparison.baseline, comparison.candidate]
+    names = [inert(comparison.baseline), inert(comparison.candidate)]
     if names[0] == names[1]:
         names = [f"{names[0]} (1)", f"{names[1]} (2)"]
     return ["Metrics", *names, "n", "paired", "delta", "lost", "gained", "no value"]
@@ -28,7 +30,7 @@ def _row(difference: Difference) -> list[str]:
     counts = (difference.baseline_counts, difference.candidate_counts)
     failed = [sum(c.get(s, 0) for s in (Status.ERROR, Status.NOT_RUN)) for c in counts]
     return [
-        difference.task,
+        inert(difference.task),
         number(difference.baseline),
         number(difference.candidate),
         str(difference.n),
@@ -54,7 +56,7 @@ def statuses(comparison: Comparison) -> list[list[str]]:
                 c.get(status, 0) for c in (difference.baseline_counts, difference.candidate_counts)
             ]
             if any(counts):
-                found.append([difference.task, status.value, *map(str, counts)])
+                found.append([inert(difference.task), status.value, *map(str, counts)])
     return found
 
 
@@ -63,12 +65,12 @@ def comparability(comparison: Comparison) -> str:
     differing = [c for c in comparison.checks if c.state == "differs" and c.blocking]
     if differing:
         return "NOT COMPARABLE: " + "; ".join(
-            f"{check.name} differ" + (f" ({check.detail})" if check.detail else "")
+            inert(f"{check.name} differ" + (f" ({check.detail})" if check.detail else ""))
             for check in differing
         )
     unverified = [c.name for c in comparison.checks if c.state == "not_verified"]
     if unverified:
-        return f"comparable as far as known; not verified: {', '.join(unverified)}"
+        return f"comparable as far as known; not verified: {inert(', '.join(unverified))}"
     return (
         f"comparable: {len(comparison.checks)} checks equal (items, requests, parameters, tokens)"
     )
@@ -76,4 +78,8 @@ def comparability(comparison: Comparison) -> str:
 
 def inert(text: str) -> str:
     """Foreign text for a terminal or a table: no control characters, which could act on it."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+    return "".join(c if c.isprintable() else _replaced(c) for c in text)
+
+
+def _replaced(character: str) -> str:
+    return " " if unicodedata.category(character) == "Zs" else "�"  # Zs: as the wide Chinese space

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ..records import Comparison
 
 SUFFIXES = (".json",)
@@ -9,4 +11,5 @@ SUFFIXES = (".json",)
 
 def render(comparison: Comparison) -> str:
     """The comparison's record; docs/comparison.v1.schema.json describes it."""
-    return comparison.model_dump_json(indent=1) + "\n"
+    # ASCII: names come from files, and must not act on a terminal.
+    return json.dumps(comparison.model_dump(), indent=1, allow_nan=False) + "\n"

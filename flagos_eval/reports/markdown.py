@@ -40,7 +40,14 @@ def _table(rows: list[list[str]], headers: list[str]) -> str:
     )
 
 
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_MARKUP = re.compile(r"[\\`*~#\[\]|]|_(?![A-Za-z0-9])|(?<![A-Za-z0-9])_")
+_BLOCK = re.compile(r"^(\d*)(?=[.)](?:\s|$))|^(?=[-+](?:[-\s]|$)|=)")
+_ADDRESS = re.compile(r"(https?|ftp)(?=://)|(www)(?=\.)", re.IGNORECASE)
+
+
 def _plain(text: str) -> str:
-    """Names come from files: neither markup nor HTML may get through."""
-    escaped = re.sub(r"([\\`*\[\]|<>])", r"\\\1", _rows.inert(text))
-    return escaped.replace("\\<", "&lt;").replace("\\>", "&gt;")
+    """Names come from files: neither markup nor HTML, lists and links included, may get through."""
+    text = _MARKUP.sub(r"\\\g<0>", _rows.inert(text).strip())
+    text = _ADDRESS.sub(r"\g<0>\\", _BLOCK.sub(r"\1\\", text))
+    return re.sub(r"[&<>]", lambda found: _ENTITIES[found[0]], text)

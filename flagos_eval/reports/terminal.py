@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
-import textwrap
+from itertools import zip_longest
 
-from tabulate import tabulate
+from rich.cells import cell_len
 
 from ..records import Comparison
 from . import _rows
 
 SUFFIXES = (".txt",)
 
+_TASK, _NAME, _LINE = 18, 12, 98
+"""Columns of a task, of a run's name above its numbers, and of a line of text."""
+
 
 def render(comparison: Comparison) -> str:
     """The whole comparison as text."""
-    lines = [_wrap(_rows.comparability(comparison)), ""]
+    lines = [_wrap(_rows.comparability(comparison), _LINE), ""]
     if comparison.comparable:
-        table = tabulate(
-            _rows.rows(comparison),
-            headers=[_rows.inert(h) for h in _rows.headers(comparison)],
-            colalign=["left"] + ["right"] * 8,
-            disable_numparse=True,
-            maxheadercolwidths=14,
-        )
-        lines += [
-            table,
-            "",
-            _wrap(_rows.LEGEND),
-        ]
+        headers = [_wrap(_brief(header), _NAME) for header in _rows.headers(comparison)]
+        rows = [[_wrap(task, _TASK), *numbers] for task, *numbers in _rows.rows(comparison)]
+        lines += [*_table([headers, *rows]), "", _wrap(_rows.LEGEND, _LINE)]
     else:
         lines.append("No differences are shown: they would not be evidence.")
-    lines += [_wrap(f"note: {_rows.inert(note)}") for note in comparison.notes]
+    lines += [_wrap(f"note: {_rows.inert(note)}", _LINE) for note in comparison.notes]
     lines += ["", _rows.NO_VERDICT]
     return "\n".join(lines) + "\n"
 
 
-def _wrap(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, 98)) or ""
+def _brief(name: str) -> str:
+    """Both ends of a long name, which tell it from another one, in three lines of a header."""
+    return name if len(name) <= 3 * _NAME else f"{name[:_NAME]}…{name[1 - 2 * _NAME :]}"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Lines of a table whose cells may have several lines; numbers are to the right."""
+    cells = [[cell.split("\n") for cell in row] for row in rows]
+    widths = [
+        max(cell_len(x) for cell in column for x in cell) for column in zip(*cells, strict=True)
+    ]
+    found = []
+    for row in cells:
+        for texts in zip_longest(*row, fillvalue=""):
+            gaps = [" " * (w - cell_len(x)) for x, w in zip(texts, widths, strict=True)]
+            first, *others = zip(texts, gaps, strict=True)
+            found.append("  ".join(["".join(first), *(gap + x for x, gap in others)]).rstrip())
+        if row is cells[0]:
+            found.append("  ".join("-" * width for width in widths))
+    return found
+
+
+def _wrap(text: str, width: int) -> str:
+    """Lines of at most `width` columns; Chinese characters take two."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(joined) <= width:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if cell_len(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return "\n".join(lines)

@@ -1,0 +1,53 @@
+# make setup   virtual environment with everything that developing needs
+# make test    the tests that need no real server
+# make check   formatting, types, layers, generated documents
+# make proof   everything, on a real vLLM on the CPU too (minutes)
+# make docs    write the generated documents
+# make wheelhouse  wheels for an offline install (PYTHONS, PLATFORMS)
+# make lock    write the pinned versions that tests run with
+
+PYTHON ?= python3
+VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
+PINS ?= tools/constraints-latest.txt
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: setup test check proof docs wheelhouse lock test-vllm test-install clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml $(PINS) tools/setup.sh
+	tools/setup.sh "$(PYTHON)" "$(VENV)" "$(PINS)"
+
+test: setup
+	$(BIN)/python -m pytest -n $(JOBS) -m "not vllm and not install"
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/make_docs.py --check
+
+# A real vLLM: an environment of its own (2.5 GB), then start, ask, kill, resume, compare.
+test-vllm: setup
+	tools/with_vllm.sh "$(VLLM_VENV)" $(BIN)/python -m pytest -m vllm
+
+# Wheels, an offline install beside a vendor's packages, the same from an sdist.
+test-install: setup
+	$(BIN)/python -m pytest -m install
+
+proof: check test test-install test-vllm
+
+docs: setup
+	$(BIN)/python tools/make_docs.py
+
+wheelhouse: setup
+	tools/wheelhouse.sh "$(BIN)/python" .wheelhouse
+
+lock:
+	tools/lock.sh
+
+clean:
+	rm -rf .venv .venv-* .wheelhouse build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

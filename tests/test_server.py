@@ -1,0 +1,190 @@
+"""What a server says about itself, and what its address may be."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from protocol_server import ProtocolServer
+
+from flagos_eval.errors import ServerRefused, ServerUnreachable, UsageError
+from flagos_eval.server import Identity, Model, Server, check_url, is_loopback, slug
+
+
+@pytest.fixture
+def server() -> Iterator[ProtocolServer]:
+    with ProtocolServer(model="tiny", root="/models/tiny", version="0.9.1") as running:
+        yield running
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address where nobody listens, and nobody else can begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+
+
+# --- Addresses ------------------------------------------------------------------------------------
+
+
+def test_the_last_slash_of_an_address_is_dropped() -> None:
+    assert check_url("http://10.0.0.5:8000/v1/") == "http://10.0.0.5:8000/v1"
+
+
+@pytest.mark.parametrize("url", ["", "10.0.0.5:8000", "ftp://10.0.0.5/v1", "http:///v1", "/v1"])
+def test_what_is_no_http_address_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="is not an address"):
+        check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:hunter22@host/v1", "http://hunter22@host/v1", "https://host/v1?api_key=hunter22"],
+)
+def test_an_address_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_url(url)
+    assert "hunter22" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://127.3.2.1/v1", True),
+        ("http://localhost:8000/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://10.0.0.5:8000/v1", False),
+        ("http://localhost.example.org/v1", False),
+    ],
+)
+def test_loopback_is_told_from_the_network(url: str, expected: bool) -> None:
+    assert is_loopback(url) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://10.0.0.5:8000/v1", "10.0.0.5-8000"),
+        ("https://api.example.org/v1", "api.example.org"),
+        ("http://[::1]:8000/v1", "--1-8000"),
+    ],
+)
+def test_an_address_gives_a_file_name(url: str, name: str) -> None:
+    assert slug(url) == name
+
+
+# --- Health and identity --------------------------------------------------------------------------
+
+
+def test_identity_is_version_models_and_start(server: ProtocolServer) -> None:
+    found = Server(server.url).identity()
+    assert found == Identity("0.9.1", (Model("tiny", "/models/tiny", 32_768),), server.start_time)
+
+
+def test_a_running_server_is_healthy(server: ProtocolServer) -> None:
+    assert Server(server.url).healthy()
+
+
+def test_nobody_is_not_healthy(nobody: str) -> None:
+    assert not Server(nobody).healthy()
+
+
+def test_a_server_that_is_still_starting_is_not_healthy() -> None:
+    with ProtocolServer(ready_after=60) as starting:
+        assert not Server(starting.url).healthy()
+
+
+def test_nobody_has_no_identity(nobody: str) -> None:
+    with pytest.raises(ServerUnreachable, match="no OpenAI-compatible server"):
+        Server(nobody).identity()
+
+
+def test_an_address_without_v1_is_said_to_be_wrong(server: ProtocolServer) -> None:
+    with pytest.raises(ServerUnreachable) as caught:
+        Server(server.url.removesuffix("/v1")).identity()
+    assert "404" in caught.value.message and "/v1" in str(caught.value.hint)
+
+
+def test_a_server_that_accepts_and_never_answers_is_unreachable() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        server = Server(f"http://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=0.2)
+        with pytest.raises(ServerUnreachable):
+            server.identity()
+
+
+def test_the_key_is_sent_with_every_question() -> None:
+    with ProtocolServer(api_key="hunter22") as guarded:
+        assert Server(guarded.url, api_key="hunter22").identity().version == guarded.version
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+def test_a_wrong_key_is_refused_with_the_next_step(key: str | None) -> None:
+    with ProtocolServer(api_key="hunter22") as guarded:
+        with pytest.raises(ServerRefused) as caught:
+            Server(guarded.url, api_key=key).identity()
+        assert "OPENAI_API_KEY" in str(caught.value.hint)
+
+
+def test_a_proxy_is_not_used_for_this_machine(
+    server: ProtocolServer, nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", nobody)
+    monkeypatch.setenv("http_proxy", nobody)
+    assert Server(server.url).healthy()
+
+
+# --- Models ---------------------------------------------------------------------------------------
+
+ONE = Identity(None, (Model("tiny", None, None),), None)
+TWO = Identity(None, (Model("tiny", None, None), Model("big", None, None)), None)
+NONE = Identity(None, (), None)
+
+
+def test_the_only_model_needs_no_name() -> None:
+    assert ONE.model(None, "here").id == "tiny"
+
+
+def test_one_of_several_models_is_found_by_name() -> None:
+    assert TWO.model("big", "here").id == "big"
+
+
+@pytest.mark.parametrize(
+    ("identity", "wanted", "said"),
+    [
+        (ONE, "large", "serves no model 'large'; it serves tiny"),
+        (TWO, None, "serves tiny, big: name one with --model"),
+        (NONE, None, "serves none"),
+        (NONE, "tiny", "it serves none"),
+    ],
+)
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(
+    identity: Identity, wanted: str | None, said: str
+) -> None:
+    with pytest.raises(ServerRefused, match=said):
+        identity.model(wanted, "here")
+
+
+# --- Metrics --------------------------------------------------------------------------------------
+
+
+def test_counters_are_summed_over_their_labels(server: ProtocolServer) -> None:
+    server.finished("stop", prompt=10, generated=3)
+    server.finished("length", prompt=5, generated=2)
+    found = Server(server.url).metrics()
+    assert found["vllm:request_success_total"] == 2
+    assert found["vllm:prompt_tokens_total"] == 15
+
+
+def test_nobody_has_no_metrics(nobody: str) -> None:
+    assert Server(nobody).metrics() == {}
+
+
+def test_facts_name_when_they_were_seen(server: ProtocolServer) -> None:
+    server.finished("stop", prompt=10, generated=3)
+    facts = {fact.name: fact.value for fact in Server(server.url).facts("before")}
+    assert facts["before:vllm:generation_tokens_total"] == 3
