@@ -177,7 +177,8 @@ class Client:
                     )
                 finally:
                     endpoint.load -= 1
-                await self._observe(endpoint)
+                lost = any(a.error and a.error.kind is ErrorKind.CONNECTION for a in attempts)
+                await self._observe(endpoint, lost)
                 self._failures = 0
                 return Answer(
                     self._response(request, order, in_flight, endpoint, attempts, None, reply),
@@ -268,19 +269,21 @@ class Client:
                 hint="see the server's log; then run the same command: answers so far are kept",
             )
 
-    async def _observe(self, endpoint: Endpoint) -> None:
+    async def _observe(self, endpoint: Endpoint, lost: bool) -> None:
         """After an answer over a new connection: is this still the same start of the same server?
 
-        A server takes its connections with it, so an answer over an old one needs no look."""
-        if endpoint.checked == endpoint.opened:
+        A server takes its connections with it, so an answer over an old one needs no look. Where a
+        server does not tell when it started, a `lost` connection counts as a restart."""
+        if endpoint.checked == endpoint.opened and not lost:
             return
         async with endpoint.lock:
             opened = endpoint.opened
-            if endpoint.checked == opened:
+            if endpoint.checked == opened and not lost:
                 return  # another request has looked while this one waited
             identity = await self._identity(endpoint)
             epoch = next_epoch(endpoint.epoch, identity, self.model, index=len(self.epochs))
-            if epoch is not None:
+            silent = identity.process_start is None and endpoint.epoch.process_start is None
+            if epoch is not None and (lost or not silent):
                 endpoint.epoch = epoch
                 self.epochs.append(epoch)
                 if self._on_epoch is not None:

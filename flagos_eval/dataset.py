@@ -50,8 +50,8 @@ class ImageBank:
             # Servers do not open this format: the only case in which the bytes change, and it is
             # recorded.
             original, converted_from, media_type = read, f"image/{kind.lower()}", "image/png"
-            data = _to_png(data)
-            read = lambda: _to_png(original())  # noqa: E731
+            data = _to_png(data, where)
+            read = lambda: _to_png(original(), where)  # noqa: E731
         digest = sha256_hex(data)
         self._sources.setdefault(digest, read)
         return ImagePart(
@@ -101,12 +101,15 @@ def _inspect(data: bytes, where: str) -> tuple[str, int, int]:
         raise DatasetError(f"{where}: image with too many pixels ({error})") from error
 
 
-def _to_png(data: bytes) -> bytes:
+def _to_png(data: bytes, where: str) -> bytes:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as image:
-        out = io.BytesIO()
-        image.convert("RGB").save(out, format="PNG")
+    out = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.convert("RGB").save(out, format="PNG")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DatasetError(f"{where}: a damaged image ({error})") from error
     return out.getvalue()
 
 
@@ -160,8 +163,9 @@ Refetch = Callable[[str], bytes]
 
 def _inside(root: Path, name: str, where: str) -> Path:
     """A file below `root`: names in a dataset come from strangers."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
+    # Links are followed: in the cache of the hub every file is a link to one outside the folder.
+    path = Path(os.path.normpath(root / name))
+    if "\0" in name or not path.is_relative_to(os.path.normpath(root)):
         raise DatasetError(f"{where}: {name!r} points outside the data folder")
     return path
 

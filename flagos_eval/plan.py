@@ -94,7 +94,7 @@ class Plan:
         config = self.config.model_dump(mode="json")
         names = (*ASKED, "model", "launcher", "set", "env")
         found: dict[str, JsonValue] = {name: config[name] for name in names}
-        # The identity is written to the journal.
+        # Secrets stay out of the journal, and another secret is still the same run.
         found |= {name: list(redact_command(config[name])) for name in ("set", "env")}
         for planned in self.tasks:
             found[f"{planned.task.name} items"] = planned.items.record.fingerprint

@@ -19,6 +19,8 @@ from .errors import ServerRefused, ServerUnreachable
 from .records import Capability, Sampling
 from .reply import InvalidReply, Reply
 
+_SMALL = 56 * 56
+"""The lower limit of Qwen2-VL's image processor: any server that heeds limits can go down to it."""
 _Ask = Callable[[dict[str, Any]], Awaitable[Reply]]
 
 
@@ -103,7 +105,7 @@ async def _image(ask: _Ask, model: str) -> Capability:
 
 async def _max_pixels(ask: _Ask, model: str) -> Capability:
     image = checkerboard(448)
-    limits = {"max_pixels": 112 * 112}
+    limits = {"max_pixels": _SMALL}
     free, limited = (
         await ask(_body(model, image)),
         await ask(_body(model, image, mm_processor_kwargs=limits)),
@@ -116,7 +118,7 @@ async def _max_pixels(ask: _Ask, model: str) -> Capability:
     return Capability(
         name="max_pixels",
         state="supported" if after < before else "ignored",
-        detail=f"448x448: {before} prompt tokens, {after} when limited to {112 * 112} pixels",
+        detail=f"448x448: {before} prompt tokens, {after} when limited to {_SMALL} pixels",
     )
 
 

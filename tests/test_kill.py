@@ -99,6 +99,21 @@ def test_a_client_that_is_killed_again_and_again_has_every_answer_once(tmp_path:
     assert all(r.logprobs_line is not None for r in run.responses)
 
 
+def test_a_client_that_is_killed_with_every_answer_in_hand_has_only_to_save(
+    tmp_path: Path,
+) -> None:
+    with ProtocolServer() as server:
+        process = subprocess.Popen(command(server.url, tmp_path), stderr=subprocess.DEVNULL)
+        wait_until(lambda: answered(tmp_path) == N, process)
+        process.kill()
+        process.wait()
+        count = len(server.requests)
+        output = tmp_path / "run.json"
+        run = store.load(output) if output.exists() else finish(server.url, tmp_path)
+        assert len(server.requests) == count
+    assert (run.state, run.model, len(run.responses)) == ("complete", "tiny", N)
+
+
 def answered(folder: Path) -> int:
     """Answers in the journal, a torn last line left out."""
     journal = folder / "run.journal.jsonl"
@@ -121,13 +136,15 @@ def server_process(port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]
 def test_a_server_that_is_killed_and_started_again_is_asked_for_the_rest(
     tmp_path: Path, n: int
 ) -> None:
-    with server_process() as (url, server):
-        with subprocess.Popen(
+    with (
+        server_process() as (url, server),
+        subprocess.Popen(
             command(url, tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as client:
-            wait_until(lambda: answered(tmp_path) >= n, client)
-            server.kill()
-            _, said = client.communicate(timeout=60)
+        ) as client,
+    ):
+        wait_until(lambda: answered(tmp_path) >= n, client)
+        server.kill()
+        _, said = client.communicate(timeout=60)
     assert client.returncode == 5, said
     assert "stopped answering" in said and "same command" in said
     assert not (tmp_path / "run.json").exists()

@@ -200,6 +200,6 @@ def test_a_server_that_cannot_answer_a_plain_question_is_unreachable(fault: ps.F
 
 
 def test_a_server_that_hangs_is_unreachable() -> None:
-    with ProtocolServer(faults=lambda info: ps.Hang()) as server:
-        with pytest.raises(ServerUnreachable):
-            probed(server, timeout=0.3)
+    hanging = ProtocolServer(faults=lambda info: ps.Hang())
+    with hanging as server, pytest.raises(ServerUnreachable):
+        probed(server, timeout=0.3)

@@ -255,7 +255,7 @@ def test_the_server_is_on_record(work: Workplace, server: ProtocolServer) -> Non
 
 
 def test_order_and_load_are_on_record(work: Workplace, server: ProtocolServer) -> None:
-    server.delay = 0.01
+    server.delay = 0.05
     run = work.run(server, concurrency=3)
     assert [(r.order, r.sample_id) for r in run.responses] == [
         (index, f"item-{index:03}") for index in range(N)

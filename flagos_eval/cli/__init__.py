@@ -17,6 +17,7 @@ import click
 from .. import __version__, errors
 
 COMMANDS = {
+    "demo": "See all of it work with an embedded model: no GPU, no download, no key.",
     "run": "Ask a server the questions of benchmarks, and save what it answered.",
     "compare": "Put two runs side by side, answer by answer.",
     "report": "Write a comparison to a file: Markdown or JSON.",

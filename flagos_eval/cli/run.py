@@ -200,6 +200,8 @@ def _configured(ctx: click.Context, options: dict[str, Any], like: Run | None) -
 def _show_plan(plan: Plan, output: Path) -> None:
     from .. import catalog
     from ..records import TextPart
+    from ..redact import redact_command
+    from ..reports._rows import inert
     from ..run import launch_request
 
     config = plan.config
@@ -218,11 +220,16 @@ def _show_plan(plan: Plan, output: Path) -> None:
             else:
                 size = f"{part.width}x{part.height}, {part.size} bytes"
                 shown = f"[{part.media_type} {size}, {part.sha256[:12]}]"
-            click.echo("    " + shown.replace("\n", "\n    "))
+            click.echo("    " + "\n    ".join(inert(line) for line in shown.split("\n")))
     launcher = catalog.load_module("launchers", config.launcher or "external", "launcher").LAUNCHER
     server = launcher.plan(launch_request(config, output, lambda note: None))
     click.echo(
-        "server: " + (" ".join(server) if server else ", ".join(config.base_url) or "none named")
+        "server: "
+        + (
+            " ".join(redact_command(server))
+            if server
+            else ", ".join(config.base_url) or "none named"
+        )
     )
     click.echo(f"total: {plan.total} requests; output: {output}")
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
-
 from rich.cells import cell_len
+from tabulate import tabulate
 
 from ..records import Comparison
 from . import _rows
@@ -35,20 +34,20 @@ def _brief(name: str) -> str:
 
 
 def _table(rows: list[list[str]]) -> list[str]:
-    """Lines of a table whose cells may have several lines; numbers are to the right."""
-    cells = [[cell.split("\n") for cell in row] for row in rows]
-    widths = [
-        max(cell_len(x) for cell in column for x in cell) for column in zip(*cells, strict=True)
-    ]
-    found = []
-    for row in cells:
-        for texts in zip_longest(*row, fillvalue=""):
-            gaps = [" " * (w - cell_len(x)) for x, w in zip(texts, widths, strict=True)]
-            first, *others = zip(texts, gaps, strict=True)
-            found.append("  ".join(["".join(first), *(gap + x for x, gap in others)]).rstrip())
-        if row is cells[0]:
-            found.append("  ".join("-" * width for width in widths))
-    return found
+    """Lines of a table whose cells may have several lines; numbers are to the right.
+
+    The header goes in as a row: tabulate would pad it by two columns, for which there is no room.
+    """
+    shown = tabulate(
+        rows,
+        tablefmt="plain",
+        colalign=["left"] + ["right"] * (len(rows[0]) - 1),
+        disable_numparse=True,
+    )
+    lines = [line.rstrip() for line in shown.splitlines()]
+    height = max(cell.count("\n") + 1 for cell in rows[0])
+    rule = "-" * max(map(cell_len, lines))
+    return [*lines[:height], rule, *lines[height:]]
 
 
 def _wrap(text: str, width: int) -> str:

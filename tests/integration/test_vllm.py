@@ -31,11 +31,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    """A random model of Qwen2.5-VL's architecture: its answers are noise, its server is real."""
-    folder = tmp_path_factory.mktemp("model") / "tiny-qwen2.5-vl"
-    subprocess.run([VLLM, str(ROOT / "tools" / "make_tiny_model.py"), str(folder)], check=True)
-    return folder
+def model() -> Path:
+    """The embedded model's folder, which a stock vLLM serves."""
+    return ROOT / "flagos_eval" / "demo" / "model"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
 def server(model: Path) -> tuple[str, ...]:
     return (
         "--launcher", "vllm", "--server-python", str(VLLM), "--model", str(model),
-        "--set", "dtype=float32", "--set", "max-model-len=8192", "--set", "max-num-seqs=32",
+        "--set", "dtype=float32", "--set", "max-model-len=4096", "--set", "max-num-seqs=32",
         "--set", 'limit-mm-per-prompt={"image":4,"video":0}',
         "--env", "VLLM_CPU_KVCACHE_SPACE=1", "--env", "HF_HUB_OFFLINE=1",
         "--max-tokens", "32", "--concurrency", "8", "--plain",
@@ -129,7 +127,7 @@ def test_every_question_is_answered_and_scored(first):
 
 def test_the_run_says_what_answered(first):
     epoch = first.epochs[0]
-    assert (epoch.launcher, epoch.max_model_len) == ("vllm", 8192)
+    assert (epoch.launcher, epoch.max_model_len) == ("vllm", 4096)
     assert epoch.version and epoch.process_start
     facts = {fact.name: fact.value for fact in first.facts}
     assert "--trust-request-mm-kwargs" in facts["server:command"]
@@ -158,6 +156,20 @@ def test_a_second_server_asked_the_same_is_comparable(first, folder, model, math
     # One engine, one machine, temperature 0: what differs is the batches that requests met in.
     same = sum(a.text == b.text for a, b in zip(first.responses, second.responses, strict=True))
     assert same >= 0.95 * len(first.responses)
+
+
+def test_the_embedded_server_answers_as_vllm_does(first, folder):
+    flagos_eval(
+        folder, "run", "-t", "shapes", "--launcher", "embedded", "--max-tokens", "32", "--plain",
+        "-o", "embedded.json",
+    )  # fmt: skip
+    theirs = {r.sample_id: r for r in first.responses if r.task == "shapes"}
+    ours = {r.sample_id: r for r in load_run(folder / "embedded.json").responses}
+    assert {i: r.usage.prompt_tokens for i, r in ours.items()} == {
+        i: r.usage.prompt_tokens for i, r in theirs.items()
+    }
+    same = sum(ours[i].text == theirs[i].text for i in theirs)
+    assert same >= 0.99 * len(theirs)
 
 
 def test_a_killed_server_ends_the_run_and_the_same_command_resumes(folder, model, first):
