@@ -204,9 +204,8 @@ def language(shape: Shape, *, half: bool = False, eight: bool = False) -> onnx.M
 
     Inputs: ``embeddings`` (rows, new, hidden), ``positions`` (3, rows, new), ``mask`` (rows, 1,
     new, past + new) added to the scores, ``epsilon`` (), ``past_key_i`` and ``past_value_i``
-    (rows, heads, past, width). Outputs: ``logits`` (rows, vocabulary), ``key_i`` and ``value_i`` with the new
-    tokens at their end.
-    """
+    (rows, heads, past, width). Outputs: ``logits`` (rows, vocabulary), ``key_i`` and ``value_i``
+    with the new tokens at their end."""
     g = Graph(half, eight)
     width, head = shape.hidden, shape.hidden // shape.heads
     cos, sin = _angles(g, shape, head)
