@@ -37,6 +37,7 @@ from tokenizers import Tokenizer
 
 from tools.make_tiny_model import CHAT_TEMPLATE
 from tools.micro_model.data import (
+    ANSWER,
     END,
     KINDS,
     Batches,
@@ -181,7 +182,7 @@ def answers(
     device = next(model.parameters()).device
     for at in range(0, len(questions), size):
         batch, starts = pack(speech, questions[at : at + size], answers=False)
-        said = model.greedy(batch.to(device), starts.to(device), speech.id(END), 8)
+        said = model.greedy(batch.to(device), starts.to(device), speech.id(END), ANSWER)
         for row in said.tolist():
             yield speech.tokens.decode([token for token in row if token != speech.id(END)])
 

@@ -4,7 +4,8 @@
 
 Routes: ``/v1/chat/completions`` (no streaming), ``/v1/models``, ``/health``, ``/version``,
 ``/metrics``. Requests that wait at the same time are computed together, so that batches are as real
-a source of noise as in a serving engine."""
+a source of noise as in a serving engine.
+"""
 
 from __future__ import annotations
 
