@@ -89,18 +89,27 @@ def _line(sample: Sample, bank: ImageBank, withhold: bool) -> bytes:
             }
         )
         return canonical_json({"sample": bare.model_dump(), "thumbnails": {}}) + b"\n"
-    thumbnails = {image.sha256: _thumbnail(image, bank) for image in sample.images}
+    made = {image.sha256: _thumbnail(image, bank) for image in sample.images}
+    thumbnails = {digest: url for digest, url in made.items() if url is not None}
     return canonical_json({"sample": sample.model_dump(), "thumbnails": thumbnails}) + b"\n"
 
 
-def _thumbnail(part: ImagePart, bank: ImageBank) -> str:
+def _thumbnail(part: ImagePart, bank: ImageBank) -> str | None:
+    """A small JPEG as a data URL, or None for an image that cannot be decoded.
+
+    A cut file has a readable header and may well have been answered or refused by the server: that
+    it has no picture to show must not keep a run from being saved.
+    """
     from PIL import Image
 
-    with Image.open(io.BytesIO(bank.read(part))) as image:
-        image.draft(
-            "RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL)
-        )  # JPEG decodes at a fraction of its size
-        small = image.convert("RGB")
+    data = bank.read(part)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            # JPEG decodes at a fraction of its size.
+            image.draft("RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return None
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
     out = io.BytesIO()
     small.save(out, format="JPEG", quality=60)

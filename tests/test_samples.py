@@ -231,3 +231,15 @@ def test_a_folder_in_the_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     path = saved(tmp_path)
     with pytest.raises(FileError, match="cannot read"):
         samples.read_stored(path, StoredFile(kind="log", path="samples", sha256=ZERO))
+
+
+def test_a_cut_picture_has_no_thumbnail_and_keeps_nothing_from_being_saved(tmp_path: Path) -> None:
+    bank = ImageBank()
+    out = io.BytesIO()
+    Image.effect_noise((300, 300), 50).save(out, "PNG")
+    part = bank.add(lambda: out.getvalue()[:2000], where="x")
+    item = sample("0", target="x", input=(part, TextPart(text="?")))
+    stored = samples.write([item], bank, tmp_path / "run.json")
+    path = tmp_path / "run.json"
+    store.save(run(["x"], asked=[item], files=(stored,)), path)
+    assert samples.read(store.load(path), path, "sums")["0"].thumbnails == {}

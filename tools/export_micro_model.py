@@ -77,7 +77,7 @@ def check(folder: Path) -> bool:
                 position_ids=torch.from_numpy(talk.positions)[:, None],
             ).logits[0, -1]
         worst = max(worst, float(np.abs(theirs.numpy() - ours).max()))
-        same += int(theirs.argmax()) == int(ours.argmax())
+        same += int(theirs.argmax()) == int(np.argmax(ours))
     print(f"largest difference of a logit {worst:.1e}; {same} of {len(items.samples)} tokens equal")
     return worst < LIMIT and same == len(items.samples)
 

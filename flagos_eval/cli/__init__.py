@@ -94,10 +94,10 @@ def _guarded() -> int:
         return outcome if isinstance(outcome, int) else errors.EXIT_OK
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return errors.EXIT_USAGE
     except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and later
+            error.show()
+            return errors.EXIT_USAGE
         usage = error.ctx.command_path if error.ctx else "flagos-eval"
         return _fail(error.format_message(), f"{usage} --help", errors.EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log-probabilities of a row of logits."""
-    shifted = logits.astype(np.float64) - float(logits.max())
+    shifted = logits.astype(np.float64) - float(np.max(logits))
     found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
     return found
 
@@ -41,7 +41,7 @@ def choose(
         )
         logits[seen] = penalised
     if job.temperature < 1e-5 or job.top_k == 1:
-        return int(logits.argmax())
+        return int(np.argmax(logits))
     probabilities = np.exp(log_softmax(logits / np.float32(job.temperature)))
     order = np.argsort(-probabilities, kind="stable")
     kept = probabilities[order]

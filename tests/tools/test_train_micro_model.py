@@ -103,12 +103,12 @@ def test_it_learns(speech: data.Speech, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     try:
         training.train(
-            plan(speech, 240),
+            plan(speech, 200),
             tmp_path,
             speech,
             CPU,
-            until=240,
-            every=60,
+            until=200,
+            every=50,
             valid=training.one_kind(speech, training.SMOKE_KIND, 256),
             workers=1,
         )
