@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -211,3 +212,15 @@ def test_a_plug_in_of_one_family_is_not_in_another(installed: Path) -> None:
 def test_a_wrong_plug_in_gets_the_nearest_one() -> None:
     with pytest.raises(UnknownName, match="no report format 'markdwon'; did you mean 'markdown'"):
         catalog.load_module("reports", "markdwon", "report format")
+
+
+def test_an_edit_of_the_same_length_in_the_same_second_counts(tmp_path: Path) -> None:
+    source = (catalog.tasks_dir() / "mathvision.py").read_text(encoding="utf-8")
+    file = tmp_path / "mathvision.py"
+    titles = []
+    for word in ("MathVision (", "NathVision ("):
+        file.write_text(source.replace('title="MathVision (', f'title="{word}'), encoding="utf-8")
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        titles.append(catalog.load_task("mathvision", tmp_path).title)
+    assert titles[0] != titles[1]
+    assert not (tmp_path / "__pycache__").exists()
