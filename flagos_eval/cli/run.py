@@ -49,7 +49,7 @@ honoured.""",
     multiple=True,
     help="A running server, as http://HOST:8000/v1; repeat to spread load.",
 )
-@click.option("--launcher", help="Start a server: vllm.")
+@click.option("--launcher", help="Start a server: vllm, embedded (flagos-eval ls launchers).")
 @click.option("--server-python", help="Interpreter that has the serving engine.")
 @click.option(
     "--set", "set", multiple=True, metavar="FLAG=VALUE", help="A flag of the started server."
