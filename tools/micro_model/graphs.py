@@ -39,7 +39,8 @@ class Graph:
     def do(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add an operation with one result."""
         name = f"v{len(self.nodes)}_0"
-        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        # Some runtimes name a fused node after the one it replaces, and want names to be unique.
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
     def constant(self, value: object, dtype: type = np.int64) -> str:
@@ -76,7 +77,7 @@ class Graph:
     def eight_bits(self, x: str) -> str:
         """The value after rounding to 8 bits with one scale for the whole tensor."""
         names = [f"v{len(self.nodes)}_{n}" for n in range(3)]
-        self.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], names))
+        self.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], names, name=names[0]))
         return self.do("DequantizeLinear", *names)
 
     def norm(self, x: str, name: str, width: int) -> str:
@@ -126,7 +127,7 @@ class Graph:
         """The finished graph; `outputs` maps a name to (value, sizes)."""
         ends = []
         for public, (value, sizes) in outputs.items():
-            self.nodes.append(helper.make_node("Identity", [value], [public]))
+            self.nodes.append(helper.make_node("Identity", [value], [public], name=public))
             ends.append(helper.make_tensor_value_info(public, _FLOAT, list(sizes)))
         outside = [_outside(weight, sizes) for weight, sizes in self.weights.items()]
         graph = helper.make_graph(
