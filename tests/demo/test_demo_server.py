@@ -84,13 +84,13 @@ def test_a_seed_fixes_a_hot_answer(url):
     assert len(texts) == 1
 
 
-def flagos_eval(folder: Path, *arguments: object) -> str:
+def flagos_eval(folder: Path, *arguments: object, code: int = 0) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("FLAGOS_EVAL_", "OPENAI_"))}
     result = subprocess.run(
         [sys.executable, "-m", "flagos_eval", *map(str, arguments)],
         cwd=folder, env=clean, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == code, result.stdout + result.stderr
     return result.stdout
 
 
@@ -127,6 +127,17 @@ def test_the_demonstration_shows_a_fault_and_leaves_nothing_running(tmp_path):
     ]
     assert left == []
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_requests_that_the_fail_fault_refuses_make_the_run_incomplete_and_have_no_value(tmp_path):
+    flagos_eval(
+        tmp_path, "run", "-t", "shapes", "--launcher", "embedded", "-m", "fail", "-q",
+        "--max-retries", 0, "-o", "x.json", code=5,
+    )  # fmt: skip
+    run = load_run(tmp_path / "x.json")
+    failed = {r.sample_id for r in run.responses if r.error is not None}
+    assert 2 <= len(failed) <= 20
+    assert {s.sample_id for s in run.scores if s.value is None} == failed
 
 
 def test_the_list_names_every_fault(tmp_path):
