@@ -37,6 +37,8 @@ class RunConfig(Record):
     env: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     """Files of ``flagos-eval facts`` about the machines of ``base_url``."""
+    flag_gems: str | None = None
+    """Which operators of a started server are FlagGems'; None leaves that to the server."""
     platform: str | None = None
     """None asks the machine."""
     image: str | None = None
@@ -109,6 +111,7 @@ LAUNCHED = (
     "launcher",
     "set",
     "env",
+    "flag_gems",
     "image",
     "inside",
     "docker_arg",

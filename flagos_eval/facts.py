@@ -21,9 +21,10 @@ from .clock import utc_now
 from .environment import variables
 from .errors import CorruptFile, FileError, UsageError
 from .launchers._boot import effective_facts
+from .operators import evidence
 from .platforms import _software
 from .platforms.base import Platform
-from .records import Epoch, Fact, Record, Sha256, Utc, Weights, canonical_json, sha256_hex
+from .records import Dispatch, Epoch, Fact, Record, Sha256, Utc, Weights, canonical_json, sha256_hex
 from .server import Server
 
 _CLOCK = 1e-3
@@ -47,6 +48,7 @@ class FactsFile(Record):
     package_version: str
     facts: tuple[Fact, ...]
     weights: Weights | None = None
+    dispatch: Dispatch | None = None
     server: SeenServer | None = None
     sha256: Sha256 = "0" * 64
     """Of everything else."""
@@ -58,6 +60,7 @@ def collect(
     python: str | None = None,
     model: str | None = None,
     base_url: str | None = None,
+    operators: Path | None = None,
 ) -> FactsFile:
     """What this machine says about itself.
 
@@ -66,8 +69,10 @@ def collect(
         python: Interpreter that has the serving engine, where it is not this one.
         model: Folder of the weights that are served, to be fingerprinted.
         base_url: Address of the server on this machine.
+        operators: Folder in which it writes down its operators.
 
     Raises:
+        CorruptFile: `operators` is no such folder.
         UsageError: `model` is no folder.
         ServerUnreachable: nothing answers at `base_url`.
     """
@@ -95,6 +100,7 @@ def collect(
             package_version=__version__,
             facts=tuple(found),
             weights=_weights(model) if model else None,
+            dispatch=evidence.of_folder(operators) if operators else None,
             server=seen,
         )
     )

@@ -11,6 +11,7 @@ from .clock import utc_now
 from .job import Job, Session
 from .journal import Journal, Key
 from .judging import NOT_JUDGED, Judged
+from .operators import evidence
 from .plan import PlannedTask
 from .progress import Note, Reporter
 from .records import Response, Result, Run, Score, StoredFile, sha256_hex
@@ -46,6 +47,7 @@ def assemble(
         samples.write(p.items.samples, p.items.bank, job.output, withhold=job.config.withhold_text)
         for p in job.plan.tasks
     ]
+    seen = evidence.keep(job.output)
     errors = sum(r.error is not None for r in responses)
     allowed = job.config.max_error_rate
     incomplete = errors > allowed * job.plan.total
@@ -73,8 +75,9 @@ def assemble(
         facts=session.facts,
         capabilities=session.capabilities,
         weights=session.weights,
+        dispatch=seen[0] if seen else session.dispatch,
         judges=(judged.record,) if judged.record else (),
-        files=(*stored, *logprobs),
+        files=(*stored, *logprobs, *([seen[1]] if seen else ())),
         results=tuple(results),
         tasks=tuple(p.record() for p in job.plan.tasks),
         responses=tuple(responses),

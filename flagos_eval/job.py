@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .config import Configured, RunConfig
 from .plan import Plan
-from .records import Capability, Epoch, Fact, Weights
+from .records import Capability, Dispatch, Epoch, Fact, Weights
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,5 @@ class Session:
     facts: tuple[Fact, ...]
     capabilities: tuple[Capability, ...]
     weights: Weights | None = None
+    dispatch: Dispatch | None = None
+    """As another machine stated it; of servers that are started here it is read from records."""

@@ -20,6 +20,7 @@ from .job import Job, Session
 from .journal import Journal, Key, open_journal
 from .judging import NOT_JUDGED, Judged, JudgeSettings
 from .launchers.base import ServerHandle
+from .operators import folder as operators
 from .plan import Plan
 from .platforms.base import Platform
 from .probe import probe
@@ -86,6 +87,8 @@ def execute(job: Job, report: Reporter) -> Run:
         fresh=job.fresh,
     )
     with journal:
+        if not journal.kept.epochs:
+            operators.remove(operators.root(job.output))  # an earlier run's proves nothing here
         _tell_resume(job, journal, report)
         answers = dict(journal.kept.responses)
         session = serving.with_facts(_ask(job, journal, answers, report), told, report)
@@ -95,6 +98,7 @@ def execute(job: Job, report: Reporter) -> Run:
         store.save(run, job.output)
         if run.state == "complete":
             journal.remove()
+            operators.remove(operators.root(job.output))
     if (stopped := judged.stopped) is not None:
         message = f"{stopped.message}; {job.output} is saved, to be judged with flagos-eval score"
         raise type(stopped)(message, hint=stopped.hint) from stopped
@@ -191,7 +195,11 @@ def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Repor
     request = serving.launch_request(job.config, job.output, tell)
     request, served = serving.with_weights(launcher, request)
     with launcher.start(request) as handle:
-        session = asyncio.run(_ask_all(job, journal, answers, open_requests, handle, report))
+        try:
+            session = asyncio.run(_ask_all(job, journal, answers, open_requests, handle, report))
+        finally:
+            if handle.operators is not None:
+                operators.served(handle.operators, (), handle.log)
     return replace(session, weights=served)
 
 
@@ -209,6 +217,8 @@ async def _ask_all(
 ) -> Session:
     servers = [Server(url, api_key=job.api_key) for url in handle.urls]
     model, epochs = _epochs(servers, handle, journal)
+    if handle.operators is not None:
+        operators.served(handle.operators, [epochs[-1].index], handle.log)
     settings = ClientSettings(
         concurrency=job.config.concurrency,
         timeout=job.config.timeout,

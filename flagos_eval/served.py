@@ -22,6 +22,8 @@ def checks(baseline: Run, candidate: Run) -> Iterator[Check]:
     unknown."""
     if baseline.weights is not None or candidate.weights is not None:
         yield _weights(baseline, candidate)
+    if baseline.dispatch is not None or candidate.dispatch is not None:
+        yield _operators(baseline, candidate)
     if any(map(_unknown, (baseline, candidate))):
         yield Check(
             name="host",
@@ -65,6 +67,7 @@ def notes(baseline: Run, candidate: Run) -> Iterable[str]:
         # Labels are file names; what the machines say of themselves is what counts.
         said = f"both sides say they ran on {hosts[0]}"
         yield f"{said}: by its own facts the candidate is no other chip"
+    yield from (*_ran(baseline), *_ran(candidate))
     if baseline.weights is not None and candidate.weights is not None:
         differing = _differing(baseline, candidate)
         if differing:
@@ -87,6 +90,45 @@ def _weights(baseline: Run, candidate: Run) -> Check:
         blocking=False,
         detail=detail,
     )
+
+
+def _operators(baseline: Run, candidate: Run) -> Check:
+    """FlagGems' operators: that sides differ in them is often the very purpose."""
+    one, other = (operators(run) for run in (baseline, candidate))
+    unknown = one is None or other is None
+    return Check(
+        name="operators",
+        state="not_verified" if unknown else "equal" if one == other else "differs",
+        baseline=one,
+        candidate=other,
+        blocking=False,
+        detail="a side did not write down which of FlagGems' operators ran (--flag-gems)"
+        if unknown
+        else None,
+    )
+
+
+def operators(run: Run) -> str | None:
+    """Which of FlagGems' operators the engine called, as ``all: 26 ran``;
+    None if nothing says so."""
+    dispatch = run.dispatch
+    if dispatch is None:
+        return None
+    ran = {op.name for op in dispatch.operators}
+    return f"{dispatch.requested}: {len(ran) or 'none'} ran"
+
+
+def _ran(run: Run) -> Iterator[str]:
+    """One line about the operators of a side, by how often they ran."""
+    dispatch = run.dispatch
+    if dispatch is None:
+        return
+    said = f"{run.name}: FlagGems {dispatch.version or ''}".rstrip()
+    said += f" ({dispatch.vendor})" if dispatch.vendor else ""
+    names = list(dict.fromkeys(op.name for op in dispatch.operators))
+    ran = f"{len(names)} operators ran: {', '.join(names)}" if names else "no operator ran"
+    idle = f"; never called: {', '.join(dispatch.idle)}" if dispatch.idle else ""
+    yield f"{said}, asked for {dispatch.requested}: {ran}{idle}"
 
 
 def _differing(baseline: Run, candidate: Run) -> list[str]:

@@ -16,6 +16,7 @@ from .facts import FactsFile
 from .job import Session
 from .launchers import flagscale
 from .launchers.base import EngineSettings, Launcher, LaunchRequest
+from .operators import selection
 from .platforms.base import Platform
 from .progress import Note
 from .records import Weights
@@ -124,6 +125,7 @@ def launch_request(config: RunConfig, output: Path, tell: Callable[[str], None])
         ),
         settings=_switches(config.set),
         environment=pairs("env", config.env),
+        flag_gems=selection.parse(config.flag_gems) if config.flag_gems else None,
         platform=platforms.named(config.platform) if config.platform else None,
         image=config.image,
         inside=config.inside,
@@ -178,10 +180,12 @@ def with_facts(
             )
     attached = tuple(fact for file in told for fact in facts.attach(file, session.epochs))
     served = next((file.weights for file in told if file.weights), None)
+    dispatch = next((file.dispatch for file in told if file.dispatch), None)
     return replace(
         session,
         facts=(*session.facts, *attached),
         weights=session.weights or served,
+        dispatch=dispatch,
     )
 
 

@@ -68,6 +68,12 @@ _OPTIONS = (
         "--eager/--no-eager", default=None, help="Of the started server: no graphs [eager]."
     ),
     click.option(
+        "--flag-gems",
+        metavar="WHICH",
+        help="FlagGems' operators of the started server, checked afterwards: off, all, "
+        "only:mm,softmax or not:mm [the server's own, not checked].",
+    ),
+    click.option(
         "--set", "set", multiple=True, metavar="FLAG=VALUE", help="A flag of the started server."
     ),
     click.option(
@@ -87,11 +93,13 @@ def say_launch(plan: LaunchPlan) -> None:
     """Print the exact commands and files, without secrets."""
     import shlex
 
-    from ..redact import redact, redact_command
+    from ..redact import redact, redact_command, redact_variables
     from ..reports._rows import inert
 
     for command in plan.commands:
         click.echo(f"server: {inert(shlex.join(redact_command(command)))}")
+    for name, value in redact_variables(plan.environment).items():
+        click.echo(f"  {inert(name)}={inert(value)}")
     for name, content in plan.files.items():
         click.echo(f"  {inert(name)}:")
         for line in redact(content).splitlines():

@@ -21,12 +21,19 @@ Examples
 @click.option("--base-url", help="The server on this machine: ties the facts to its process.")
 @click.option("-m", "--model", help="Folder of the weights that it serves: fingerprinted.")
 @click.option("--server-python", help="Interpreter that has the serving engine.")
+@click.option(
+    "--operators",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where the server writes down FlagGems' operators (FLAGOS_EVAL_OPERATORS).",
+)
 @click.option("--platform", help="The machine's kind [found by its vendor's tool].")
 def command(
     output: Path | None,
     base_url: str | None,
     model: str | None,
     server_python: str | None,
+    operators: Path | None,
     platform: str | None,
 ) -> int:
     """State what this machine is, for runs that ask its server from another one.
@@ -37,7 +44,9 @@ def command(
     from .. import facts, platforms, store
 
     machine = platforms.named(platform) if platform else platforms.detect()
-    file = facts.collect(machine, python=server_python, model=model, base_url=base_url)
+    file = facts.collect(
+        machine, python=server_python, model=model, base_url=base_url, operators=operators
+    )
     text = facts.dump(file)
     if output is None:
         click.echo(text, nl=False)

@@ -252,6 +252,7 @@ def _finished(run: Run, output: Path) -> int:
     from tabulate import tabulate
 
     from ..records import Status
+    from ..served import operators
 
     rows = []
     for result in run.results:
@@ -271,6 +272,11 @@ def _finished(run: Run, output: Path) -> int:
             "run the same command to ask the failed ones again."
         )
         return errors.EXIT_INCOMPLETE
+    if run.dispatch is not None:
+        click.echo(f"operators: {operators(run)}")
+    if run.invalid:
+        click.echo(f"INVALID: {'; '.join(run.invalid)}. Saved {output}", err=True)
+        return errors.EXIT_NOT_COMPARABLE
     say_ungraded(run.results, output)
     preview = " (preview: not the whole benchmark)" if run.phase == "preview" else ""
     click.echo(f"Saved {output}{preview}")

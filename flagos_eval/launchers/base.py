@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ..operators.selection import Selection
 from ..platforms.base import Platform
 from ..records import Fact
 
@@ -48,6 +49,8 @@ class LaunchRequest:
     """Flags of the serving engine, without dashes; they overrule `engine`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the server."""
+    flag_gems: Selection | None = None
+    """Which operators are to be FlagGems'; None leaves that to the server, and records nothing."""
     platform: Platform | None = None
     """The machine; a launcher that needs it and has none asks it."""
     image: str | None = None
@@ -74,6 +77,8 @@ class LaunchPlan:
     """In their order; empty if nothing is started. A port that is chosen at the start is 0."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Name -> content of what is written for them."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that are set for the last of them."""
     notes: tuple[str, ...] = ()
     """What depends on what is found at the start."""
 
@@ -109,6 +114,11 @@ class ServerHandle(Protocol):
     @property
     def log(self) -> Path | None:
         """What it wrote."""
+        ...
+
+    @property
+    def operators(self) -> Path | None:
+        """Folder where it writes down its operators (`operators.folder`); None if it does not."""
         ...
 
     @property

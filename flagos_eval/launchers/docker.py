@@ -17,10 +17,12 @@ from pathlib import Path
 
 from .. import platforms
 from ..errors import ServerStartFailed, UsageError
+from ..operators import folder, installed
+from ..operators._hook import VARIABLE
 from ..platforms import _software
 from ..records import Fact
 from ..redact import redact_command, redact_variables
-from . import _boot, _docker, _engine, _log, flagscale
+from . import _boot, _docker, _engine, _log, _operators, flagscale
 from ._process import GuardedProcess, free_port, listener, server_environment
 from .base import LaunchPlan, LaunchRequest
 from .vllm import knows_script
@@ -56,6 +58,7 @@ class DockerServer:
     facts: tuple[Fact, ...]
     container: str
     limits_images: bool
+    operators: Path | None = None
     pid: int | None = None
     launcher: str = "docker"
 
@@ -110,7 +113,19 @@ def _inner(request: LaunchRequest, exp_dir: Path | None, port: int) -> str:
         model = _engine.model_of(request, "docker")
         flags = _engine.without_secrets(_engine.flags(request, port))
         parts = ["vllm", "serve", model, *_engine.as_arguments(flags)]
-    return f"exec {shlex.join(parts)}"
+    start = f"exec {shlex.join(parts)}"
+    records = operator_records(request)
+    if records is None:
+        return start
+    # The image may have a PYTHONPATH of its own, which a variable of the container would replace.
+    plugin = shlex.quote(str(records / folder.PLUGIN))
+    return f'export PYTHONPATH={plugin}"${{PYTHONPATH:+:$PYTHONPATH}}"; {start}'
+
+
+def operator_records(request: LaunchRequest) -> Path | None:
+    """Where the server writes down its operators: the same path inside and outside."""
+    file = request.environment.get(VARIABLE)
+    return Path(file).parent if file else None
 
 
 def _mounts(request: LaunchRequest, exp_dir: Path | None) -> list[str]:
@@ -120,6 +135,8 @@ def _mounts(request: LaunchRequest, exp_dir: Path | None) -> list[str]:
         ours = [flagscale.FOLLOW, flagscale.FOLLOW.with_name("_guard.py")]
         found += [f"{path}:{_OURS}/{path.name}:ro" for path in ours]
         found.append(f"{exp_dir}:{exp_dir}")
+    if (records := operator_records(request)) is not None:
+        found.append(f"{records}:{records}")
     return found
 
 
@@ -143,6 +160,8 @@ class Docker:
     def plan(self, request: LaunchRequest) -> LaunchPlan:
         """Look the digest up, then run it; files where FlagScale is inside."""
         image = _image_of(request)
+        nothing = installed.Installed()  # it is in the image, which is looked into at the start
+        request, notes = _operators.planned(request, nothing, request.inside, path=False)
         exp_dir = None
         files: Mapping[str, str] = {}
         if request.inside == "flagscale":
@@ -157,7 +176,9 @@ class Docker:
             notes=(
                 f"DIGEST is what {image} resolves to; the image is pulled if it is not here",
                 "NAME is new for every start, and the container of that name is always removed",
+                *notes,
             ),
+            environment=_asked(request),
         )
 
     @contextmanager
@@ -168,7 +189,8 @@ class Docker:
         model = Path(_engine.model_of(request, self.name)).expanduser()
         if model.exists():
             request = replace(request, model=str(model.absolute()))
-        request, software = _look_inside(request, image)
+        request, software, found = _look_inside(request, image)
+        request, operators = _operators.arrange(request, found, request.inside, path=False)
         port, exp_dir = free_port(), None
         if request.inside == "flagscale":
             exp_dir = flagscale.new_folder(request.folder, request.name)
@@ -179,12 +201,15 @@ class Docker:
         log = request.folder / f"{request.name}.server.log"
         url = f"http://127.0.0.1:{port}/v1"
         served = _engine.served_name(request)
-        with GuardedProcess(
-            command,
-            server_environment(_asked(request)),
-            log,
-            after=("docker", "rm", "-f", "-v", container),
-        ) as process:
+        with (
+            _operators.naming(operators),
+            GuardedProcess(
+                command,
+                server_environment(_asked(request)),
+                log,
+                after=("docker", "rm", "-f", "-v", container),
+            ) as process,
+        ):
             request.on_event(f"starting {request.model} in {image.reference}; log: {log}")
             _boot.wait_ready(process, url, served, request, lambda: _owns(container, port))
             yield DockerServer(
@@ -201,6 +226,7 @@ class Docker:
                 ),
                 container=container,
                 limits_images=bool(_engine.image_limits(request)),
+                operators=operators,
             )
 
 
@@ -219,21 +245,22 @@ def _new_name(request: LaunchRequest) -> str:
 
 def _look_inside(
     request: LaunchRequest, image: _docker.Image
-) -> tuple[LaunchRequest, dict[str, str]]:
-    """(the request with the flags that the image's vLLM needs, versions in the image)."""
+) -> tuple[LaunchRequest, dict[str, str], installed.Installed]:
+    """(the request with the flags that the image's vLLM needs, versions and FlagGems in it)."""
     option = "trust_request_mm_kwargs"
-    script = f"{_software.SCRIPT}\n{knows_script(option)}"
+    scripts = (_software.SCRIPT, knows_script(option), installed.script())
+    inner = "; ".join(f"python3 -c {shlex.quote(script)}" for script in scripts)
     container = _new_name(request)
     command = ["run", "--rm", "--name", container, "--entrypoint", "bash", image.reference]
     try:
-        done = _docker.call([*command, "-lc", f"python3 -c {shlex.quote(script)}"], _PROBE_TIMEOUT)
+        done = _docker.call([*command, "-lc", inner], _PROBE_TIMEOUT)
     except ServerStartFailed:
         _docker.call(["rm", "-f", container], _docker.TIMEOUT)
         raise
     versions = _software.parse(done.stdout)
     if request.image_limits and "KNOWS True" in done.stdout:
         request = replace(request, settings={**request.settings, option.replace("_", "-"): ""})
-    return request, versions
+    return request, versions, installed.parse(done.stdout) or installed.Installed()
 
 
 def _owns(container: str, port: int) -> bool | None:

@@ -35,6 +35,7 @@ class EmbeddedServer:
     launcher: str = "embedded"
     container: str | None = None
     limits_images: bool = False
+    operators: Path | None = None
 
     @property
     def log(self) -> Path:
@@ -65,6 +66,8 @@ class Embedded:
                 f"the embedded server needs {', '.join(missing)}",
                 hint="pip install 'flagos-eval[demo]'",
             )
+        if request.flag_gems is not None:
+            raise UsageError("the embedded server has no FlagGems: leave --flag-gems out")
         port = free_port()
         command = _command(request, port)
         log = request.folder / f"{request.name}.server.log"

@@ -23,6 +23,7 @@ class ExternalServer:
     pid: int | None = None
     container: str | None = None
     log: Path | None = None
+    operators: Path | None = None
     limits_images: bool = False
     facts: tuple[Fact, ...] = ()
 
@@ -43,6 +44,12 @@ class External:
     @contextmanager
     def start(self, request: LaunchRequest) -> Iterator[ExternalServer]:
         """The servers as they are."""
+        if request.flag_gems is not None:
+            raise UsageError(
+                "--flag-gems is about a server that is started here",
+                hint="docs/servers.md shows how another one writes down its operators for "
+                "flagos-eval facts --operators",
+            )
         urls = tuple(check_url(url) for url in request.base_urls)
         if len(set(urls)) != len(urls):
             raise UsageError("the same --base-url is given twice")

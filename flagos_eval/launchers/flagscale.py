@@ -22,9 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import FileError, UsageError
+from ..operators import installed
 from ..records import Fact
 from ..redact import is_secret, redact
-from . import _boot, _engine, _yaml
+from . import _boot, _engine, _operators, _yaml
 from ._process import GuardedProcess, free_port, listener, server_environment
 from .base import LaunchPlan, LaunchRequest
 from .vllm import knows
@@ -48,6 +49,7 @@ class FlagScaleServer:
     facts: tuple[Fact, ...]
     pid: int | None
     limits_images: bool
+    operators: Path | None = None
     launcher: str = "flagscale"
     container: str | None = None
 
@@ -132,6 +134,11 @@ def executable(python: str | None) -> str | None:
     return shutil.which("flagscale")
 
 
+def interpreter(python: str | None) -> str | None:
+    """The ``python`` that FlagScale calls."""
+    return shutil.which("python", path=path_with(python))
+
+
 def path_with(python: str | None) -> str:
     """The path of the server's environment: FlagScale calls ``python`` and ``vllm`` by name."""
     path = os.environ.get("PATH", os.defpath)
@@ -205,13 +212,16 @@ class FlagScale:
         """The command and the two files, with the port left open."""
         exp_dir = (request.folder / f"{request.name}.flagscale-1").absolute()
         name = experiment_name(request)
+        found = installed.of(interpreter(request.python))
+        request, notes = _operators.planned(request, found, "flagscale")
         return LaunchPlan(
             commands=(("flagscale", "serve", name, "-c", f"{exp_dir}/conf/serve.yaml"),),
             files={
                 str(exp_dir / path): content
                 for path, content in configuration(request, exp_dir, 0).items()
             },
-            notes=("FlagScale before 1.0 takes the file without -c: its --help is asked",),
+            environment={**_boot.QUIET, **request.environment},
+            notes=("FlagScale before 1.0 takes the file without -c: its --help is asked", *notes),
         )
 
     @contextmanager
@@ -225,8 +235,10 @@ class FlagScale:
             )
         port, model = free_port(), _engine.served_name(request)
         _engine.model_of(request, self.name)
+        found = installed.of(interpreter(request.python))
+        request, operators = _operators.arrange(request, found, "flagscale")
         exp_dir = new_folder(request.folder, request.name)
-        request = trusting(request, shutil.which("python", path=path_with(request.python)))
+        request = trusting(request, interpreter(request.python))
         write(configuration(request, exp_dir, port), exp_dir)
         asked = {**_boot.QUIET, **request.environment}
         environment = server_environment({**asked, "PATH": path_with(request.python)})
@@ -234,7 +246,7 @@ class FlagScale:
         command = (sys.executable, "-I", str(FOLLOW), str(exp_dir), *called)
         log = request.folder / f"{request.name}.server.log"
         url = f"http://127.0.0.1:{port}/v1"
-        with GuardedProcess(command, environment, log) as process:
+        with _operators.naming(operators), GuardedProcess(command, environment, log) as process:
             request.on_event(f"starting {request.model} with FlagScale; log: {log}")
             _boot.wait_ready(process, url, model, request, lambda: process.listens_on(port))
             shown = ("flagscale", "serve", *called[1:])
@@ -246,6 +258,7 @@ class FlagScale:
                 facts=(*facts, *config_facts(exp_dir)),
                 pid=_pid(port),
                 limits_images=bool(_engine.image_limits(request)),
+                operators=operators,
             )
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..operators import installed
 from ..records import Fact
-from . import _boot, _engine
+from . import _boot, _engine, _operators
 from ._process import GuardedProcess, free_port, server_environment
 from .base import LaunchPlan, LaunchRequest
 
@@ -31,6 +32,7 @@ class VllmServer:
     facts: tuple[Fact, ...]
     pid: int | None
     limits_images: bool
+    operators: Path | None = None
     launcher: str = "vllm"
     container: str | None = None
 
@@ -96,13 +98,20 @@ class Vllm:
 
     def plan(self, request: LaunchRequest) -> LaunchPlan:
         """The command, with the port left open."""
-        return LaunchPlan(commands=((request.python or sys.executable, *arguments(request, 0)),))
+        python = request.python or sys.executable
+        request, notes = _operators.planned(request, installed.of(python), "vllm")
+        return LaunchPlan(
+            commands=((python, *arguments(request, 0)),),
+            environment={**_boot.QUIET, **request.environment},
+            notes=notes,
+        )
 
     @contextmanager
     def start(self, request: LaunchRequest) -> Iterator[VllmServer]:
         """Start it and wait: process alive, /health 200, our model listed, and the port is ours."""
         port = free_port()
         python = _interpreter(request)
+        request, operators = _operators.arrange(request, installed.of(python), "vllm")
         command = [python, *arguments(request, port)]
         if request.image_limits and knows(python, "trust_request_mm_kwargs"):
             # Newer versions refuse mm_processor_kwargs in a request unless they are told to trust
@@ -112,7 +121,10 @@ class Vllm:
         log = request.folder / f"{request.name}.server.log"
         url = f"http://127.0.0.1:{port}/v1"
         model = _engine.served_name(request)
-        with GuardedProcess(command, server_environment(asked), log) as process:
+        with (
+            _operators.naming(operators),
+            GuardedProcess(command, server_environment(asked), log) as process,
+        ):
             request.on_event(f"starting {request.model} with vLLM; log: {log}")
             _boot.wait_ready(process, url, model, request, lambda: process.listens_on(port))
             yield VllmServer(
@@ -122,6 +134,7 @@ class Vllm:
                 facts=_boot.process_facts(tuple(command), asked, process, port, python),
                 pid=min(process.pids(), default=None),
                 limits_images=bool(_engine.image_limits(request)),
+                operators=operators,
             )
 
 

@@ -103,7 +103,7 @@ class TaskRecord(Record):
 class StoredFile(Record):
     """A file that belongs to a run, beside the run file."""
 
-    kind: Literal["samples", "logprobs", "log", "images", "source"]
+    kind: Literal["samples", "logprobs", "operators", "log", "images", "source"]
     path: InnerPath
     """Relative to the run file."""
     sha256: Sha256
@@ -133,12 +133,36 @@ class Weights(Record):
     files: dict[str, Sha256] = {}
 
 
-class Dispatch(Record):
-    """Which operators really ran in the server."""
+class Operator(Record):
+    """A function of FlagGems that ran in the server."""
 
-    requested: JsonValue = None
-    operators: tuple[str, ...] = ()
-    evidence: tuple[StoredFile, ...] = ()
+    name: str
+    module: str
+    """Of the logger on which it says so; a vendor's kernel shows by it."""
+    direct: bool
+    """The engine called it; else another operator of FlagGems did."""
+    count: int = Field(ge=0)
+    """How often, over all workers; graphs that are replayed do not count."""
+
+
+class Dispatch(Record):
+    """Which of FlagGems' operators were asked for, and which really ran."""
+
+    requested: str
+    """As ``--flag-gems`` said."""
+    how: Literal["vllm", "flagscale", "plugin"]
+    """What switched them: our plug-in of plain vLLM, FlagScale, or vllm-plugin-FL."""
+    version: str | None = None
+    """Of FlagGems."""
+    vendor: str | None = None
+    """What FlagGems took the chip for; None where it was not asked."""
+    workers: int = Field(ge=0)
+    """Processes that wrote down their operators."""
+    operators: tuple[Operator, ...] = ()
+    idle: tuple[str, ...] = ()
+    """Asked for by name, and never run: the model has no use for them."""
+    problems: tuple[str, ...] = ()
+    """What contradicts the request, and makes the run invalid."""
 
 
 class JudgeRecord(Record):
@@ -237,6 +261,11 @@ class Run(Record):
     def _nothing_lost(self) -> Run:
         check_run(self)
         return self
+
+    @property
+    def invalid(self) -> tuple[str, ...]:
+        """Why the run is not what it says, whatever it answered; empty if nothing shows that."""
+        return self.dispatch.problems if self.dispatch is not None else ()
 
     def task(self, name: str) -> TaskRecord:
         """The task's record.

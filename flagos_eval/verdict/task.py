@@ -155,6 +155,9 @@ def _decide(
     terms: Terms,
     evidence: Evidence,
 ) -> _Decision:
+    invalid = [f"{run.name}: {why}" for run in (baseline, candidate) for why in run.invalid]
+    if invalid:
+        return "INVALID_RUN", tuple(invalid)
     waiting = [
         run.result(pairs.task).counts.get(Status.UNJUDGED, 0) for run in (baseline, candidate)
     ]

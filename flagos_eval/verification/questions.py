@@ -43,8 +43,7 @@ class Part:
 def check_files(ledger: Ledger, run: Run, path: Path) -> set[str]:
     """Compare every file that belongs to the run with its hash; the names of those that hold."""
     found: set[str] = set()
-    evidence = run.dispatch.evidence if run.dispatch else ()
-    for file in (*run.files, *evidence):
+    for file in run.files:
         try:
             samples.read_stored(path, file)
         except CorruptFile as error:

@@ -10,7 +10,7 @@ from ..errors import CorruptFile, FlagosEvalError
 from ..records import Run, TaskRecord
 from ..scoring.batch import Tick
 from ..task import Task
-from . import questions, scores
+from . import operators, questions, scores
 from .ledger import Ledger, Verified
 
 LoadTask = Callable[[str], Task]
@@ -38,6 +38,7 @@ def verify_run(path: Path, load_task: LoadTask, *, tick: Tick = lambda: None) ->
     ledger = Ledger()
     _check_seal(ledger, data, path)
     whole = questions.check_files(ledger, run, path)
+    operators.check(ledger, run, path, whole)
     known: dict[str, Task] = {}
     for record in run.tasks:
         questions.check_settings(ledger, run, record)

@@ -1,0 +1,163 @@
+"""What the servers of a run wrote down -> `Dispatch`: which operators ran, and whether that is what
+was asked for. Pure, but for the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import CorruptFile
+from ..records import Dispatch, Operator, StoredFile, sha256_hex
+from ..store import atomic_write
+from . import folder
+
+Line = dict[str, Any]
+_SHOWN = 8
+
+
+def keep(output: Path) -> tuple[Dispatch, StoredFile] | None:
+    """Judge what the servers of a run wrote, and write it all into one file beside the run.
+
+    Returns:
+        None if no operators were asked for.
+
+    Raises:
+        CorruptFile, FileError: it cannot be read or written.
+    """
+    found = list(folder.lines(folder.root(output)))
+    if not found:
+        return None
+    path = output.with_name(f"{output.stem}.operators.jsonl")
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in found)
+    with atomic_write(path) as out:
+        out.write(text.encode("ascii"))
+    stored = StoredFile(kind="operators", path=path.name, sha256=sha256_hex(text.encode("ascii")))
+    return judge(found), stored
+
+
+def of_folder(place: Path) -> Dispatch:
+    """The same of one server's folder, which somebody else started with the plug-in.
+
+    Raises:
+        CorruptFile: it is no such folder.
+    """
+    if not folder.request_file(place).is_file():
+        raise CorruptFile(f"{place} has no request.json: no server writes its operators there")
+    return judge(list(folder.start_lines(place, 1)))
+
+
+def read(data: bytes, name: str) -> Dispatch:
+    """The same from the file that `keep` wrote.
+
+    Raises:
+        CorruptFile: it is not what was written.
+    """
+    try:
+        return judge([json.loads(line) for line in data.decode("ascii").splitlines()])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise CorruptFile(f"{name} holds no records of operators: {error}") from error
+
+
+def judge(lines: Sequence[Line]) -> Dispatch:
+    """Which operators ran in the starts that answered, and what contradicts the request."""
+    starts = [line for line in lines if line["event"] == "start"]
+    answering = [line for line in starts if line.get("epochs")] or starts[-1:]
+    of = {line["start"] for line in answering}
+    within = [line for line in lines if line["start"] in of]
+    request = answering[-1]["request"]
+    switched = [line for line in within if line["event"] == "switched"]
+    problems: list[str] = []
+    for start in answering:
+        own = [line for line in within if line["start"] == start["start"]]
+        problems += [p for p in _problems(start, own) if p not in problems]
+    return Dispatch(
+        requested=request["selection"],
+        how=request["how"],
+        version=next((s["version"] for s in switched), request["version"]),
+        vendor=next((s["vendor"] for s in switched), None),
+        workers=sum(line["event"] == "worker" for line in within),
+        operators=_operators(within),
+        idle=_idle(request, within),
+        problems=tuple(problems),
+    )
+
+
+def _operators(lines: Iterable[Line]) -> tuple[Operator, ...]:
+    counted: dict[tuple[str, str, bool], int] = {}
+    for line in lines:
+        if line["event"] in ("operator", "count"):
+            key = (line["module"], line["name"], line["direct"])
+            counted[key] = counted.get(key, 0) + line.get("count", 0)
+    found = [
+        Operator(module=module, name=name, direct=direct, count=count)
+        for (module, name, direct), count in counted.items()
+    ]
+    return tuple(sorted(found, key=lambda op: (-op.count, op.name, op.module, op.direct)))
+
+
+def _idle(request: Line, lines: Iterable[Line]) -> tuple[str, ...]:
+    """What was asked for by name and never ran."""
+    if not str(request["selection"]).startswith("only:"):
+        return ()
+    ran = {line["name"] for line in lines if line["event"] == "operator"}
+    return tuple(sorted(set(request["allowed"]) - ran))
+
+
+def _problems(start: Line, lines: Sequence[Line]) -> list[str]:
+    """Why the request was not met by one start."""
+    request = start["request"]
+    off = request["selection"] == "off"
+    found = [f"the server went on without an operator: {said}" for said in start["fallbacks"]] if (
+        start.get("fallbacks") and not off
+    ) else []  # fmt: skip
+    workers = [line for line in lines if line["event"] == "worker"]
+    if not workers:
+        return [
+            *found,
+            "no worker of the server wrote down its operators: the plug-in or its variable did not "
+            "reach it",
+        ]
+    ran = [line for line in lines if line["event"] == "operator"]
+    if request["selection"] == "watched":
+        return found  # nothing was asked for, and what ran is only told
+    if off:
+        names = sorted({line["name"] for line in ran})
+        return [f"FlagGems was off, and dispatched {_some(names)}"] if names else []
+    if not ran:
+        return [*found, f"FlagGems was asked for ({request['selection']}), and dispatched nothing"]
+    silent = sorted({w["process"] for w in workers} - {line["process"] for line in ran})
+    if silent:
+        found.append(f"{len(silent)} of {len(workers)} workers dispatched nothing of FlagGems")
+    return [*found, *_unasked(request, ran), *_unregistered(request, lines)]
+
+
+def _unasked(request: Line, ran: Iterable[Line]) -> list[str]:
+    """Operators that the engine called and that were to be torch's own.
+
+    What one of FlagGems' operators calls of another is its own business, and a function that is
+    none of its registered ones cannot be switched."""
+    if request["allowed"] is None:
+        return []
+    switchable = set(request["functions"]) - set(request["allowed"])
+    names = sorted({line["name"] for line in ran if line["direct"]} & switchable)
+    return [f"dispatched though not asked for: {_some(names)}"] if names else []
+
+
+def _unregistered(request: Line, lines: Iterable[Line]) -> list[str]:
+    """FlagGems does not raise where it cannot register an operator."""
+    if request["enable"] != "only":
+        return []
+    missing: set[str] = set()
+    for line in lines:
+        if line["event"] == "switched" and line["registered"] is not None:
+            missing |= set(request["names"]) - set(line["registered"])
+    return (
+        [f"asked for and not registered by FlagGems: {_some(sorted(missing))}"] if missing else []
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
