@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from protocol_server import ProtocolServer, default_answer
 
@@ -48,6 +49,25 @@ def record(arguments: list[str]) -> None:
             out.write(json.dumps(call) + "\n")
 
 
+def start_engine(environment: dict[str, str], *, deaf: bool) -> subprocess.Popen[str] | None:
+    """The engine's process, once it is ready; None if it died before."""
+    if "STANDIN_PACKAGES" in environment:
+        command = [sys.executable, str(Path(__file__).with_name("standin_worker.py"))]
+    else:
+        ignore = "import signal; signal.signal(15, signal.SIG_IGN)\n" if deaf else ""
+        program = f"import time\n{ignore}print('ready', flush=True)\ntime.sleep(600)"
+        command = [sys.executable, "-c", program]
+    engine = subprocess.Popen(
+        command, start_new_session=True, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert engine.stdout is not None
+    for line in engine.stdout:
+        if line.strip() == "ready":
+            return engine
+        print(line, end="", flush=True)
+    return None
+
+
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM, or go wrong."""
     record(arguments)
@@ -65,12 +85,12 @@ def main(arguments: list[str]) -> int:
     kept = {k: v for k, v in os.environ.items() if wrong != "forget" or k != "USE_FLAGGEMS"}
     if wrong == "title":
         kept = {"TITLE": "VLLM::EngineCore"}  # what the system shows of a process with a title
-    code = "import signal, time\n" + (
-        "signal.signal(15, signal.SIG_IGN)\n" if wrong == "deaf" else ""
-    )
-    engine = subprocess.Popen(
-        [sys.executable, "-c", f"{code}time.sleep(600)"], start_new_session=True, env=kept
-    )
+    if wrong == "lose-operators":
+        kept.pop("FLAGOS_EVAL_OPERATORS", None)
+    engine = start_engine(kept, deaf=wrong == "deaf")
+    if engine is None:
+        print("RuntimeError: Engine core initialization failed. See root cause above.")
+        return 1
     port = int(flags["port"])
     model = "somebody-elses-model" if wrong == "other" else flags["served-model-name"].split()[0]
     done = threading.Event()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import standin_packages
 
 from flagos_eval import Run, load_run
 
@@ -227,3 +228,32 @@ def test_a_server_that_cannot_boot_is_reported_with_its_last_words(folder, model
         "-o", "boot.json", code=74,
     )  # fmt: skip
     assert "nonsense" in said and "boot.server.log" in said
+
+
+@pytest.fixture
+def flag_gems(tmp_path, monkeypatch) -> None:
+    """A FlagGems for a CPU, where the real one has no operators: torch really calls it."""
+    packages = standin_packages.put_real_flag_gems(tmp_path / "packages")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+
+
+def test_operators_are_switched_and_seen_in_a_real_engine(folder, model, flag_gems):
+    command = ("run", "-t", "shapes", "-L", "60", *server(model))
+    said = flagos_eval(folder, *command, "--flag-gems", "off", "-o", "off.json")
+    assert "operators: off: none ran" in said
+    flagos_eval(folder, *command, "--flag-gems", "only:mul,rsqrt", "-o", "gems.json")
+    off, on = load_run(folder / "off.json"), load_run(folder / "gems.json")
+    assert off.dispatch and on.dispatch
+    assert (off.dispatch.workers, off.dispatch.operators, off.invalid) == (1, (), ())
+    assert (on.dispatch.workers, on.dispatch.vendor, on.invalid) == (1, "stand-in", ())
+    assert "mul" in {op.name for op in on.dispatch.operators if op.direct and op.count > 100}
+    assert {op.name for op in on.dispatch.operators} <= {"mul", "rsqrt"}
+    same = sum(a.text == b.text for a, b in zip(off.responses, on.responses, strict=True))
+    assert same >= 57, "torch's own kernels were called behind them"
+    flagos_eval(folder, "verify", "gems.json")
+
+
+def test_an_operator_that_the_engine_never_calls_makes_the_run_invalid(folder, model, flag_gems):
+    command = ("run", "-t", "shapes", "-L", "10", *server(model), "-o", "invalid.json")
+    said = flagos_eval(folder, *command, "--flag-gems", "only:cos", code=4)
+    assert "INVALID: FlagGems was asked for (only:cos), and dispatched nothing" in said

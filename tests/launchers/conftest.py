@@ -17,6 +17,9 @@ import pytest
 import standins
 
 from flagos_eval.launchers import _process
+from flagos_eval.launchers import docker as docker_module
+from flagos_eval.launchers import flagscale as flagscale_module
+from flagos_eval.launchers import vllm as vllm_module
 from flagos_eval.launchers.base import LaunchRequest
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -172,3 +175,28 @@ def docker(machine: Machine) -> Iterator[DockerMachine]:
         process.kill()
     daemon.terminate()
     daemon.wait()
+
+
+class Case:
+    """One launcher on its machine."""
+
+    def __init__(self, machine: Machine, module: Any, **request: Any) -> None:
+        self.machine, self.module, self.always = machine, module, request
+
+    def request(self, **changes: Any) -> LaunchRequest:
+        return self.machine.request(**{**self.always, **changes})
+
+    def start(self, **changes: Any) -> Any:
+        return self.module.LAUNCHER.start(self.request(**changes))
+
+
+@pytest.fixture(params=["vllm", "flagscale", "docker", "docker-flagscale"])
+def case(request: pytest.FixtureRequest) -> Case:
+    machine: Machine = request.getfixturevalue("machine")
+    if request.param == "vllm":
+        return Case(machine, vllm_module, python=str(machine.bin / "python"))
+    if request.param == "flagscale":
+        return Case(request.getfixturevalue("flagscale"), flagscale_module)
+    inside = "flagscale" if request.param.endswith("flagscale") else "vllm"
+    found = request.getfixturevalue("docker")
+    return Case(found, docker_module, image=IMAGE, inside=inside)

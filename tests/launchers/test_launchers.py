@@ -19,40 +19,14 @@ import pytest
 from flagos_eval.errors import ServerDied, ServerStartFailed
 from flagos_eval.launchers import docker as docker_module
 from flagos_eval.launchers import flagscale as flagscale_module
-from flagos_eval.launchers import vllm as vllm_module
-from flagos_eval.launchers.base import EngineSettings, LaunchRequest, ServerHandle
+from flagos_eval.launchers.base import EngineSettings, ServerHandle
 from flagos_eval.server import Server
 
-from .conftest import DIGEST, IMAGE, Machine, wait_until
+from .conftest import DIGEST, IMAGE, Case, Machine, wait_until
 
 pytestmark = pytest.mark.once
 
 NESTED = '{"image":4,"video":0}'
-
-
-class Case:
-    """One launcher on its machine."""
-
-    def __init__(self, machine: Machine, module: Any, **request: Any) -> None:
-        self.machine, self.module, self.always = machine, module, request
-
-    def request(self, **changes: Any) -> LaunchRequest:
-        return self.machine.request(**{**self.always, **changes})
-
-    def start(self, **changes: Any) -> Any:
-        return self.module.LAUNCHER.start(self.request(**changes))
-
-
-@pytest.fixture(params=["vllm", "flagscale", "docker", "docker-flagscale"])
-def case(request: pytest.FixtureRequest) -> Case:
-    machine: Machine = request.getfixturevalue("machine")
-    if request.param == "vllm":
-        return Case(machine, vllm_module, python=str(machine.bin / "python"))
-    if request.param == "flagscale":
-        return Case(request.getfixturevalue("flagscale"), flagscale_module)
-    inside = "flagscale" if request.param.endswith("flagscale") else "vllm"
-    found = request.getfixturevalue("docker")
-    return Case(found, docker_module, image=IMAGE, inside=inside)
 
 
 def facts(handle: ServerHandle) -> dict[str, Any]:

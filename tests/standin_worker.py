@@ -1,0 +1,57 @@
+"""A stand-in for vLLM's engine process: loads plug-ins, starts a worker, calls some operators.
+
+The packages are those of ``standin_packages``. ``USE_FLAGGEMS`` switches FlagGems on as FlagScale's
+vLLM does. ``STANDIN_GEMS`` chooses what goes wrong: ``fallback``, ``leak`` or ``crash``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+CALLED = ("index.Tensor", "pow.Tensor_Scalar", "mean.dim", "add.Tensor", "rsqrt", "mul.Tensor")
+"""Of torch, in this order, before a model answers; then some more."""
+LATER = ("mm", "_softmax", "addmm")
+
+
+def main() -> None:
+    wrong = os.environ.get("STANDIN_GEMS", "")
+    from vllm import WorkerWrapperBase
+    from vllm.plugins import load_general_plugins
+
+    load_general_plugins()
+    wrapper = WorkerWrapperBase()
+    wrapper.init_worker()
+    wrapper.init_device()
+    own = os.environ.get("USE_FLAGGEMS", "0").lower() in ("1", "true") or wrong == "leak"
+    if own and wrong == "fallback":
+        say("WARNING Failed to enable 'flag_gems': no vendor. Falling back to default ops.")
+    elif own:
+        import flag_gems
+
+        flag_gems.enable()
+        say("INFO Successfully enabled flag_gems as default ops implementation.")
+    call(CALLED)
+    if wrong == "crash":
+        say("RuntimeError: Triton Error [CUDA]: an illegal memory access was encountered")
+        sys.exit(1)
+    call(LATER)
+    say("ready")
+    time.sleep(600)
+
+
+def call(names: tuple[str, ...]) -> None:
+    """What torch's dispatcher would call."""
+    gems = sys.modules.get("flag_gems")
+    for name in names:
+        function = gems.library.get(name) if gems is not None else None
+        if function is not None:
+            function()
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
