@@ -35,6 +35,27 @@ def {name}(*arguments):
     logger.debug("GEMS {upper}")
     {body}
 """
+_HELPED = """
+import logging
+logger = logging.getLogger(__name__)
+
+def general_mm():
+    logger.debug("GEMS MM")
+
+def mm(*arguments):
+    general_mm()
+"""
+_BOTH = """
+import logging
+logger = logging.getLogger(__name__)
+
+def mean_dim_comm():
+    logger.debug("GEMS MEAN_DIM_COMM")
+
+def mean_dim(*arguments):
+    logger.debug("GEMS MEAN_DIM")
+    mean_dim_comm()
+"""
 _INIT = """
 from flag_gems.ops import *
 import logging
@@ -132,6 +153,8 @@ def put_packages(folder: Path, *, old: bool = False) -> Path:
         body = "exp()" if name == "softmax" else "return None"
         text = _FUNCTION.format(name=name, upper=name.upper(), imports=inner, body=body)
         _write(ops / f"{name}.py", text)
+    _write(ops / "mm.py", _HELPED)
+    _write(ops / "mean_dim.py", _BOTH)
     _write(ops / "__init__.py", "".join(f"from .{n} import {n}\n" for n in OPERATORS))
     config = "".join(f"    ({key!r}, {name}),\n" for name, key in OPERATORS.items())
     _write(folder / "flag_gems" / "__init__.py", _INIT.format(config=config))
@@ -166,7 +189,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(textwrap.dedent(text) if text.startswith("\n") else text, "utf-8")
 
 
-ON_A_CPU = {"mul": "mul.Tensor", "add": "add.Tensor", "rsqrt": "rsqrt", "cos": "cos"}
+ON_A_CPU = {"cos": "cos", "sin": "sin", "tan": "tan"}
 _REAL = """
 import logging
 import torch

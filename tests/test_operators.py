@@ -257,6 +257,16 @@ def test_every_call_is_counted_and_the_last_are_in_their_order(tmp_path: Path) -
     assert folder.last_operators(tmp_path / "records") == ["softmax", "exp", "rsqrt", "mm"]
 
 
+def test_a_helper_that_logs_is_the_operator_around_it_and_counts_once(tmp_path: Path) -> None:
+    """In FlagGems 5.0.2, ``general_mm`` logs for ``mm``; ``mean_dim`` and its helper both do."""
+    packages = standin_packages.put_packages(tmp_path / "packages")
+    program = WORKER + "for _ in range(5):\n    library['mm']()\n    library['mean.dim']()\n"
+    run(packages, program, {"enable": "all", "names": []}, tmp_path / "records")
+    counted = [(e["name"], e["direct"], e["count"]) for e in events(tmp_path / "records")
+               if e["event"] == "count"]  # fmt: skip
+    assert counted == [("mm", True, 5), ("mean_dim", True, 5)]
+
+
 def test_a_forked_worker_has_files_of_its_own(tmp_path: Path) -> None:
     packages = standin_packages.put_packages(tmp_path / "packages")
     program = WORKER + (

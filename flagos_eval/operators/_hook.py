@@ -105,6 +105,7 @@ class Watch:
         self._counts: Counts | None = None
         self._slots: dict[Key, int | None] = {}
         self._file: int | None = None
+        self._speaking: set[str] = set()
 
     def event(self, **content: Any) -> None:
         """A line in this process's file."""
@@ -112,6 +113,14 @@ class Watch:
             path = self._folder / f"{os.getpid()}.jsonl"
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.write(self._file, json.dumps(content).encode("ascii") + b"\n")
+
+    def called(self, module: str, frame: Any) -> Key | None:
+        """What ran, by the code that logs it; None if that is a helper of one that says so
+        itself."""
+        name, direct, itself = _called(frame)
+        if itself:
+            self._speaking.add(name)
+        return (module, name, direct) if itself or name not in self._speaking else None
 
     def ran(self, key: Key) -> None:
         """An operator ran."""
@@ -126,17 +135,26 @@ class Watch:
             self._counts.add(slot)
 
 
-def _called(frame: Any) -> tuple[str, bool]:
-    """(function of FlagGems that logs, whether the engine called it).
+def _called(frame: Any) -> tuple[str, bool, bool]:
+    """(operator, whether the engine called it, whether it was itself that logged).
 
-    It did not where another operator uses this one, or it is run while another one is tuned.
+    What logs can be a helper of the operator, as ``general_mm`` is of ``mm``: then the nearest
+    function around it that FlagGems can register is the operator. The engine did not call it where
+    another operator uses it, or where it runs while another one is tuned.
     """
+    known = getattr(sys.modules.get("flag_gems"), "FULL_CONFIG_BY_FUNC", {})
+    name: str = frame.f_code.co_name
+    found, inner = name in known, False
     outer = frame.f_back
     while outer is not None:
         if _OURS in outer.f_code.co_filename and outer.f_code.co_name != "<module>":
-            return frame.f_code.co_name, False
+            if found:
+                return name, False, name == frame.f_code.co_name
+            inner = True
+            if outer.f_code.co_name in known:
+                name, found, inner = outer.f_code.co_name, True, False
         outer = outer.f_back
-    return frame.f_code.co_name, True
+    return name, not inner, name == frame.f_code.co_name
 
 
 _OURS = f"{os.sep}flag_gems{os.sep}"
@@ -152,16 +170,18 @@ class _Quick:
 
     def __init__(self, watch: Watch, module: str) -> None:
         self._watch, self._module = watch, module
-        self._known: dict[Any, Key] = {}
+        self._known: dict[Any, Key | None] = {}
 
     def __call__(self, message: Any, *arguments: Any, **keywords: Any) -> None:
         frame = sys._getframe(1)
-        key = self._known.get(frame.f_code)
-        if key is None:
-            key = (self._module, *_called(frame))
-            if key[2]:
+        if frame.f_code in self._known:
+            key = self._known[frame.f_code]
+        else:
+            key = self._watch.called(self._module, frame)
+            if key is None or key[2]:
                 self._known[frame.f_code] = key
-        self._watch.ran(key)
+        if key is not None:
+            self._watch.ran(key)
 
 
 class _Handler(logging.Handler):
@@ -178,7 +198,9 @@ class _Handler(logging.Handler):
         frame: Any = sys._getframe(1)
         while frame.f_back is not None and frame.f_globals.get("__name__") == "logging":
             frame = frame.f_back
-        self._watch.ran((record.name, *_called(frame)))
+        key = self._watch.called(record.name, frame)
+        if key is not None:
+            self._watch.ran(key)
         make_quick(self._watch)
 
 
@@ -207,7 +229,9 @@ def _observe_root(watch: Watch) -> None:
     def debug(message: Any, *arguments: Any, **keywords: Any) -> None:
         if isinstance(message, str) and "GEMS " in message[:20]:
             frame = sys._getframe(1)
-            watch.ran((str(frame.f_globals.get("__name__")), *_called(frame)))
+            key = watch.called(str(frame.f_globals.get("__name__")), frame)
+            if key is not None:
+                watch.ran(key)
         before(message, *arguments, **keywords)
 
     vars(logging)["debug"] = debug

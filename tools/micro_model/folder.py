@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -107,6 +108,39 @@ def config_of(tokenizer: Tokenizer, shape: Shape) -> Qwen2_5_VLConfig:
     )
 
 
+def for_transformers_4(dest: Path) -> None:
+    """Let transformers 4 read the folder, too, as vendors' images have it.
+
+    It asks the text's configuration for the architecture, knows rotary settings by their older
+    names and special tokens as a list of theirs, and looks for the processor's name beside the
+    image settings.
+    """
+
+    settings = _read(dest / "preprocessor_config.json")
+    settings["processor_class"] = "Qwen2_5_VLProcessor"
+    _write(dest / "preprocessor_config.json", settings)
+    config = _read(dest / "config.json")
+    text = config["text_config"]
+    text["architectures"] = config["architectures"]
+    text["rope_theta"] = text["rope_parameters"]["rope_theta"]
+    sections = text["rope_parameters"]["mrope_section"]
+    text["rope_scaling"] = {"type": "mrope", "mrope_section": sections}
+    _write(dest / "config.json", config)
+    settings = _read(dest / "tokenizer_config.json")
+    if "extra_special_tokens" in settings:
+        settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    _write(dest / "tokenizer_config.json", settings)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _write(path: Path, settings: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def write_folder(
     dest: Path, tokenizer: Tokenizer, shape: Shape, weights: Mapping[str, torch.Tensor]
 ) -> None:
@@ -139,11 +173,7 @@ def write_folder(
         image_mean=list(MEAN),
         image_std=list(STD),
     ).save_pretrained(dest)
-    # Older readers look for the processor's name beside the image settings.
-    path = dest / "preprocessor_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["processor_class"] = "Qwen2_5_VLProcessor"
-    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for_transformers_4(dest)
     # Transformers writes the same names for this architecture; "format" is what it checks.
     save_file(dict(weights), dest / "model.safetensors", metadata={"format": "pt"})
     (dest / "model.safetensors").chmod(0o644)
