@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import Configured, RunConfig
+from .journal import Learnt
 from .plan import Plan
-from .records import Capability, Epoch, Fact, Weights
+from .records import Epoch, RunPart
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Session:
-    """What was learnt about the servers while they answered."""
+    """What was learnt about the servers while they answered, in all parts of the run."""
 
     model: str
     epochs: tuple[Epoch, ...]
-    facts: tuple[Fact, ...]
-    capabilities: tuple[Capability, ...]
-    weights: Weights | None = None
+    parts: tuple[RunPart, ...]
+    learnt: Learnt

@@ -14,6 +14,7 @@ from .config import Configured, RunConfig, pairs
 from .errors import UsageError
 from .facts import FactsFile
 from .job import Session
+from .journal import Learnt
 from .launchers import flagscale
 from .launchers.base import EngineSettings, Launcher, LaunchRequest
 from .platforms.base import Platform
@@ -178,11 +179,8 @@ def with_facts(
             )
     attached = tuple(fact for file in told for fact in facts.attach(file, session.epochs))
     served = next((file.weights for file in told if file.weights), None)
-    return replace(
-        session,
-        facts=(*session.facts, *attached),
-        weights=session.weights or served,
-    )
+    learnt = session.learnt.then(Learnt(facts=attached))
+    return replace(session, learnt=replace(learnt, weights=learnt.weights or served))
 
 
 def _switches(values: tuple[str, ...]) -> dict[str, str]:

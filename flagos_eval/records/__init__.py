@@ -36,6 +36,12 @@ from .comparison import (
     TaskVerdict,
     Tokens,
 )
+from .counters import (
+    Counters,
+    Counts,
+    Reading,
+    RunPart,
+)
 from .request import (
     Message,
     Request,
@@ -97,6 +103,8 @@ __all__ = [
     "Capability",
     "Check",
     "Comparison",
+    "Counters",
+    "Counts",
     "DatasetRecord",
     "Difference",
     "Dispatch",
@@ -120,6 +128,7 @@ __all__ = [
     "Noise",
     "Part",
     "Pooled",
+    "Reading",
     "Record",
     "Request",
     "RequestError",
@@ -127,6 +136,7 @@ __all__ = [
     "Result",
     "Revision",
     "Run",
+    "RunPart",
     "Sample",
     "Sampling",
     "Score",
