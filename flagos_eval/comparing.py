@@ -94,7 +94,7 @@ def _difference(
         gate(found, task),
         _noise(baseline, candidate, task, inputs),
         inputs.tokens.get(task),
-        tally.doubts(baseline, candidate),
+        tally.doubts(baseline, candidate, *inputs.baseline_again, *inputs.candidate_again),
     )
     return difference(baseline, candidate, task, terms, evidence)
 

@@ -296,6 +296,26 @@ def test_hits_in_a_cache_that_was_switched_off_are_told(
     assert said is None or said in found[0]
 
 
+@pytest.mark.parametrize(
+    ("first_seen", "counted", "expected"),
+    [
+        (WHEN, (2, 20, 10), "equal"),
+        (WHEN, (1, 10, 5), "less"),
+        # Answered before the new start was noticed: the one before may have given them.
+        (LATER, (0, 0, 0), "equal"),
+        (LATER, (2, 20, 11), "more"),
+    ],
+)
+def test_a_start_on_the_way_counts_from_zero(
+    first_seen: str, counted: tuple[int, int, int], expected: str
+) -> None:
+    run = run_of([Asked(10, 5), Asked(10, 5)], epochs=(epoch(first_seen=first_seen),))
+    fresh = {"begin": None, "fresh": True, "end": reading(counted)}
+    counters = run.parts[0].counters[0].model_copy(update=fresh)
+    part = run.parts[0].model_copy(update={"counters": (counters,)})
+    assert state(run.model_copy(update={"parts": (part,)})) == expected
+
+
 def test_a_start_that_is_not_later_is_another_server() -> None:
     """Behind one address two servers answer in turn: no counter is about all answers."""
     starts = (1.0, 2.0, 1.0)
@@ -347,6 +367,16 @@ def test_fewer_counts_than_answers_allow_no_verdict_and_more_are_told(
     assert difference.verdict == verdict and comparison.comparable
     if verdict == "INCONCLUSIVE":
         assert difference.reasons[0].startswith("metax: the server counted 1 request")
+
+
+def test_a_repetition_that_something_else_answered_allows_no_verdict_either() -> None:
+    """A cache repeats itself without any noise."""
+    asked = [Asked(10, 5) for _ in range(60)]
+    again = run_of(asked, (-1, -10, -5), name="again", id="c")
+    policy = inputs(again, tasks={"sums": {"tier": "critical", "margin": 20}})
+    (difference,) = comparing.compare(*sides((0, 0, 0)), policy).differences
+    assert difference.verdict == "INCONCLUSIVE"
+    assert difference.reasons[0].startswith("again: the server counted 1 request")
 
 
 def test_runs_that_kept_no_counters_are_not_mentioned() -> None:
