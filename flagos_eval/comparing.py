@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import served
+from . import served, tally
 from .checks import checks
 from .errors import NotComparable, UsageError
 from .policy import LoadedPolicy
@@ -53,6 +53,7 @@ def compare(baseline: Run, candidate: Run, inputs: Inputs) -> Comparison:
     found = (
         *(check for task in common for check in checks(baseline, candidate, task)),
         *served.checks(baseline, candidate),
+        *tally.checks(baseline, candidate),
     )
     alpha = inputs.policy.policy.alpha
     differences = tuple(_difference(baseline, candidate, task, found, inputs) for task in common)
@@ -72,6 +73,7 @@ def compare(baseline: Run, candidate: Run, inputs: Inputs) -> Comparison:
             *inputs.notes,
             *_notes(baseline, candidate, common),
             *served.notes(baseline, candidate),
+            *tally.notes(baseline, candidate),
         ),
         alpha=alpha,
     )
@@ -89,7 +91,10 @@ def _difference(
         margin=held.margin if held else None,
     )
     evidence = Evidence(
-        gate(found, task), _noise(baseline, candidate, task, inputs), inputs.tokens.get(task)
+        gate(found, task),
+        _noise(baseline, candidate, task, inputs),
+        inputs.tokens.get(task),
+        tally.doubts(baseline, candidate, *inputs.baseline_again, *inputs.candidate_again),
     )
     return difference(baseline, candidate, task, terms, evidence)
 

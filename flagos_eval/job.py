@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import Configured, RunConfig
+from .journal import Learnt
 from .plan import Plan
-from .records import Capability, Dispatch, Epoch, Fact, Weights
+from .records import Dispatch, Epoch, RunPart
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Session:
-    """What was learnt about the servers while they answered."""
+    """What was learnt about the servers while they answered, in all parts of the run."""
 
     model: str
     epochs: tuple[Epoch, ...]
-    facts: tuple[Fact, ...]
-    capabilities: tuple[Capability, ...]
-    weights: Weights | None = None
+    parts: tuple[RunPart, ...]
+    learnt: Learnt
     dispatch: Dispatch | None = None
     """As another machine stated it; of servers that are started here it is read from records."""

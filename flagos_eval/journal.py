@@ -13,17 +13,46 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from .errors import CorruptFile, FileError, JournalLocked, SettingsChanged, UsageError
-from .records import SCHEMA_VERSION, Epoch, Response
+from .records import (
+    SCHEMA_VERSION,
+    Capability,
+    Epoch,
+    Fact,
+    Response,
+    RunPart,
+    Weights,
+)
 
 Key = tuple[str, str, int, "str | None"]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What the parts of a run found out about its servers."""
+
+    facts: tuple[Fact, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
+    weights: Weights | None = None
+
+    def then(self, later: Learnt) -> Learnt:
+        """With what was learnt later, which counts where both speak: readers take the last fact of
+        a name. One that was otherwise before stays on record."""
+        known = {capability.name: capability for capability in self.capabilities}
+        known |= {capability.name: capability for capability in later.capabilities}
+        earlier = (fact for fact in self.facts if fact not in later.facts)
+        return Learnt(
+            facts=(*earlier, *later.facts),
+            capabilities=tuple(known.values()),
+            weights=later.weights or self.weights,
+        )
 
 
 @dataclass(frozen=True)
@@ -37,10 +66,13 @@ class Kept:
     run_id: str
     torn: bool
     """A torn last line was cut off."""
+    parts: tuple[RunPart, ...] = ()
+    """Each as it was last written; without those of versions that wrote none."""
+    learnt: Learnt = Learnt()
 
 
 class Journal:
-    """Appends responses; use `open_journal` to make one."""
+    """Appends what happens; use `open_journal` to make one."""
 
     def __init__(self, path: Path, descriptor: int, kept: Kept) -> None:
         self.path, self.kept = path, kept
@@ -73,6 +105,19 @@ class Journal:
     def epoch(self, epoch: Epoch) -> None:
         """Append the start of a server."""
         self._append({"epoch": epoch.model_dump()})
+
+    def part(self, part: RunPart) -> None:
+        """Append what is known of a part of the run; the last entry of a part counts."""
+        self._append({"part": part.model_dump()})
+
+    def learnt(self, learnt: Learnt) -> None:
+        """Append what was found out about the servers."""
+        event = {
+            "facts": [fact.model_dump() for fact in learnt.facts],
+            "capabilities": [capability.model_dump() for capability in learnt.capabilities],
+            "weights": learnt.weights.model_dump() if learnt.weights else None,
+        }
+        self._append({"learnt": event})
 
     def sync(self) -> None:
         """Force what was appended to the disk."""
@@ -218,6 +263,8 @@ def _read(path: Path, torn: bool) -> Kept | None:
     header: dict[str, Any] | None = None
     responses: dict[Key, Response] = {}
     epochs: list[Epoch] = []
+    parts: dict[int, RunPart] = {}
+    learnt = Learnt()
     for number, event in enumerate(_events(path), 1):
         if header is None:
             header = _header(path, event)
@@ -228,13 +275,22 @@ def _read(path: Path, torn: bool) -> Kept | None:
                 responses[response.key] = response
             elif "epoch" in event:
                 epochs.append(Epoch.model_validate(event["epoch"]))
+            elif "part" in event:
+                part = RunPart.model_validate(event["part"])
+                parts[part.index] = part
+            elif "learnt" in event:
+                learnt = learnt.then(_LEARNT.validate_python(event["learnt"]))
             else:
                 raise _damaged(path, number, "unknown event")
         except ValidationError as error:
             raise _damaged(path, number, error.errors()[0]["msg"]) from error
     if header is None:
         return None
-    return Kept(responses, tuple(epochs), header["started_at"], header["run_id"], torn)
+    kept = Kept(responses, tuple(epochs), header["started_at"], header["run_id"], torn)
+    return replace(kept, parts=tuple(parts.values()), learnt=learnt)
+
+
+_LEARNT = TypeAdapter(Learnt)
 
 
 def _header(path: Path, event: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .clock import seconds
 from .errors import UsageError
-from .records import Attempt, Response, Run
+from .records import Response, Run
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,8 @@ def of_rate(rate: float) -> Pace:
 
 
 def _spans(response: Response) -> list[tuple[float, float]]:
-    starts = [(_seconds(attempt), attempt.latency) for attempt in response.attempts]
+    starts = [(seconds(attempt.started_at), attempt.latency) for attempt in response.attempts]
     return [(start, start + latency) for start, latency in starts]
-
-
-def _seconds(attempt: Attempt) -> float:
-    """Since 1970. `fromisoformat` does not take every number of digits after the point."""
-    whole, _, fraction = attempt.started_at.removesuffix("Z").partition(".")
-    try:
-        moment = datetime.datetime.fromisoformat(f"{whole}+00:00")
-    except ValueError as error:
-        raise UsageError(f"{attempt.started_at} is no time") from error
-    return moment.timestamp() + float(f"0.{fraction or 0}")
 
 
 def _union(spans: Iterable[tuple[float, float]]) -> float:

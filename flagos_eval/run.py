@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import uuid
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from . import catalog, facts, finish, judging, platforms, serving, store
-from .client import Answer, Client, ClientSettings, next_epoch
+from . import catalog, facts, finish, judging, parts, platforms, serving, store
+from .asking import Interrupted as Interrupted
+from .asking import ask_all, is_answered, stoppable
 from .clock import utc_now
 from .config import RunConfig
-from .errors import FinishedRun, FlagosEvalError, IncompleteRun, ServerRefused, UsageError
+from .errors import FinishedRun, FlagosEvalError, UsageError
 from .job import Job, Session
-from .journal import Journal, Key, open_journal
+from .journal import Journal, Key, Learnt, open_journal
 from .judging import NOT_JUDGED, Judged, JudgeSettings
-from .launchers.base import ServerHandle
 from .operators import folder as operators
-from .plan import Plan
 from .platforms.base import Platform
-from .probe import probe
-from .progress import Answered, Note, Planned, Reporter
-from .records import Capability, Epoch, Request, Response, Run
-from .server import Server, slug
-
-
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM: everything answered is in the journal."""
-
-    def __init__(self, kept: int, total: int) -> None:
-        super().__init__(f"stopped; {kept} of {total} responses are kept")
-        self.kept, self.total = kept, total
+from .progress import Note, Planned, Reporter
+from .records import Response, Run
+from .server import slug
 
 
 def default_output(config: RunConfig, platform: str) -> Path:
@@ -136,7 +123,7 @@ def _judge(
     ]
 
     async def work() -> Judged:
-        with _stoppable(answers, job.plan.total):
+        with stoppable(answers, job.plan.total):
             return await judging.judge(settings, needed, report)
 
     try:
@@ -168,26 +155,24 @@ def _tell_resume(job: Job, journal: Journal, report: Reporter) -> None:
         report(Note("journal", f"{journal.path}: cut off a torn last line"))
     kept = journal.kept.responses
     for planned in job.plan.tasks:
-        done = sum(_is_answered(kept.get(r.key)) for r in planned.requests)
+        done = sum(is_answered(kept.get(r.key)) for r in planned.requests)
         report(Planned(planned.task.name, len(planned.requests), done))
-
-
-def _is_answered(response: Response | None) -> bool:
-    """Errors are asked again: a failed request is not an answer."""
-    return response is not None and response.error is None
 
 
 def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Reporter) -> Session:
     open_requests = [
         (order, request)
         for order, request in enumerate(job.plan.requests())
-        if not _is_answered(answers.get(request.key))
+        if not is_answered(answers.get(request.key))
     ]
     if not open_requests:
         report(Note("server", "not needed: everything is answered"))
-        epochs = journal.kept.epochs
-        model = epochs[-1].model if epochs else job.config.model or ""
-        return Session(model, epochs, (), (), serving.weights_at_hand(job.config))
+        kept = journal.kept
+        model = kept.epochs[-1].model if kept.epochs else job.config.model or ""
+        learnt = kept.learnt
+        if learnt.weights is None:
+            learnt = learnt.then(Learnt(weights=serving.weights_at_hand(job.config)))
+        return Session(model, kept.epochs, parts.earlier(kept), learnt)
     launcher = catalog.load_module(
         "launchers", job.config.launcher or "external", "launcher"
     ).LAUNCHER
@@ -196,181 +181,12 @@ def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Repor
     request, served = serving.with_weights(launcher, request)
     with launcher.start(request) as handle:
         try:
-            session = asyncio.run(_ask_all(job, journal, answers, open_requests, handle, report))
+            asking = ask_all(job, journal, answers, open_requests, handle, served, report)
+            return asyncio.run(asking)
         finally:
             if handle.operators is not None:
                 operators.served(handle.operators, (), handle.log)
-    return replace(session, weights=served)
 
 
 def _tell(report: Reporter, text: str) -> None:
     report(Note("server", text))
-
-
-async def _ask_all(
-    job: Job,
-    journal: Journal,
-    answers: dict[Key, Response],
-    requests: list[tuple[int, Request]],
-    handle: ServerHandle,
-    report: Reporter,
-) -> Session:
-    servers = [Server(url, api_key=job.api_key) for url in handle.urls]
-    model, epochs = _epochs(servers, handle, journal)
-    if handle.operators is not None:
-        operators.served(handle.operators, [epochs[-1].index], handle.log)
-    settings = ClientSettings(
-        concurrency=job.config.concurrency,
-        timeout=job.config.timeout,
-        max_retries=job.config.max_retries,
-        logprobs=job.config.logprobs,
-    )
-
-    def keep(answer: Answer) -> None:
-        response = _with_history(answer.response, answers.get(answer.response.key))
-        journal.response(response, answer.logprobs)
-        answers[response.key] = response
-        report(
-            Answered(
-                response.task,
-                error=response.error is not None,
-                truncated=response.finish_reason == "length",
-                completion_tokens=response.usage.completion_tokens if response.usage else 0,
-            )
-        )
-
-    client = Client(
-        servers,
-        epochs,
-        model,
-        settings,
-        read_image=job.plan.read_image,
-        api_key=job.api_key,
-        on_epoch=journal.epoch,
-    )
-    async with client:
-        with _stoppable(answers, job.plan.total):
-            capabilities = await probe(client)
-            _must_see(job.plan, capabilities, handle)
-            before = [fact for server in servers for fact in server.facts("before")]
-            report(Note("server", _describe(client.epochs[-1], model)))
-            await _watched(client.complete(requests, keep), handle)
-        after = [fact for server in servers for fact in server.facts("after")]
-    launched = handle.launcher != "external"
-    platform_facts = serving.platform_of(job.config).facts() if launched else ()
-    seen = (*handle.facts, *platform_facts, *before, *after)
-    return Session(model, tuple(client.epochs), seen, capabilities)
-
-
-def _describe(epoch: Epoch, model: str) -> str:
-    version = f"version {epoch.version}" if epoch.version else "version unknown"
-    return f"{epoch.endpoint} serves {model} ({version}), start {epoch.index + 1}"
-
-
-def _epochs(
-    servers: list[Server], handle: ServerHandle, journal: Journal
-) -> tuple[str, list[Epoch]]:
-    """The model's name and every start of a server, those of this run's earlier parts included."""
-    epochs = list(journal.kept.epochs)
-    wanted = handle.model or (epochs[-1].model if epochs else None)
-    name = None
-    for server in servers:
-        identity = server.identity()
-        model = identity.model(wanted, server.url)
-        name = name or model.id
-        # A launched server gets a new port each time; it is still the same server.
-        same = [e for e in epochs if e.endpoint == server.url or handle.launcher != "external"]
-        first = Epoch(
-            index=len(epochs),
-            endpoint=server.url,
-            first_seen=utc_now(),
-            model=model.id,
-            version=identity.version,
-            model_root=model.root,
-            max_model_len=model.max_model_len,
-            process_start=identity.process_start,
-            launcher=handle.launcher,
-            pid=handle.pid,
-        )
-        if same or epochs:
-            last = (same or epochs)[-1].model_copy(update={"endpoint": server.url})
-            launched = handle.launcher != "external"
-            begun = next_epoch(last, identity, model.id, index=len(epochs), launched=launched)
-            if begun is None and same:
-                continue
-            # Without `same`, this is another address of a start that is known already.
-            first = (begun or last.model_copy(update={"index": len(epochs)})).model_copy(
-                update={"pid": handle.pid}
-            )
-        epochs.append(first)
-        journal.epoch(first)
-    assert name is not None
-    return name, epochs
-
-
-def _must_see(plan: Plan, capabilities: tuple[Capability, ...], handle: ServerHandle) -> None:
-    url = handle.urls[0]
-    found = {capability.name: capability for capability in capabilities}
-    image = found["image"]
-    if plan.has_images and image.state in ("ignored", "rejected"):
-        raise ServerRefused(f"the model at {url} takes no images ({image.detail})")
-    limits = found["max_pixels"]
-    # An old server that ignores limits in requests heeds those that it was started with.
-    unheeded = ("rejected",) if handle.limits_images else ("ignored", "rejected")
-    if plan.config.max_pixels is not None and limits.state in unheeded:
-        raise ServerRefused(
-            f"the server at {url} takes no max_pixels in a request ({limits.detail})",
-            hint="start it with --trust-request-mm-kwargs, or limit images at its start, on both "
-            "sides, and leave --max-pixels out",
-        )
-
-
-def _with_history(response: Response, earlier: Response | None) -> Response:
-    """Attempts of an earlier start stay on record."""
-    if earlier is None:
-        return response
-    return response.model_copy(update={"attempts": (*earlier.attempts, *response.attempts)})
-
-
-async def _watched(work: Coroutine[None, None, None], handle: ServerHandle) -> None:
-    """Run `work` until it ends or the server process does."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=1.0)
-            if not task.done():
-                handle.check()
-        await task
-    except BaseException as error:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        if isinstance(error, IncompleteRun):
-            handle.check()  # a server of ours that ended says why in its log
-        raise
-
-
-@contextmanager
-def _stoppable(answers: Mapping[Key, Response], total: int) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `Interrupted`; what is in flight is dropped."""
-    loop, current = asyncio.get_running_loop(), asyncio.current_task()
-    assert current is not None
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        current.cancel()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-        kept = sum(_is_answered(response) for response in answers.values())
-        raise Interrupted(kept, total) from None
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

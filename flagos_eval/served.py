@@ -60,6 +60,11 @@ def host(run: Run) -> str | None:
 
 def notes(baseline: Run, candidate: Run) -> Iterable[str]:
     """What a reader of the table has to know about who answered."""
+    for run in (baseline, candidate):
+        kinds = {str(f.value) for f in run.facts if f.name == "host:platform"}
+        if len(kinds) > 1:
+            said = ", ".join(sorted(kinds))
+            yield f"{run.name} was answered on several kinds of machine: {said}"
     hosts = [host(run) for run in (baseline, candidate)]
     if None not in hosts and hosts[0] != hosts[1]:
         yield f"hosts: {baseline.name} {hosts[0]}; {candidate.name} {hosts[1]}"

@@ -8,18 +8,24 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import math
 import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .clock import utc_now
+from .counting import UNANSWERED
 from .errors import ServerRefused, ServerUnreachable, UsageError
-from .records import Fact
+from .records import Counts, Reading
 
 _MAX_BYTES = 8 * 2**20
 _METRIC = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+(\S+)$")
+_REASON = re.compile(r'finished_reason="([^"]*)"')
+_START = "process_start_time_seconds"
 
 
 def check_url(url: str) -> str:
@@ -138,7 +144,7 @@ class Server:
             models=tuple(
                 _model(e) for e in entries if isinstance(e, dict) and isinstance(e.get("id"), str)
             ),
-            process_start=self.metrics().get("process_start_time_seconds"),
+            process_start=self.metrics().get(_START),
         )
 
     def metrics(self) -> dict[str, float]:
@@ -146,29 +152,45 @@ class Server:
 
         Histogram parts are left out.
         """
-        status, body = self._get(f"{self._root}/metrics")
         found: dict[str, float] = {}
-        if status != 200:
-            return found
-        for line in body.decode("utf-8", "replace").splitlines():
-            match = _METRIC.match(line)
-            if match is None or match[1].endswith(("_bucket", "_sum", "_count", "_created")):
-                continue
-            try:
-                found[match[1]] = found.get(match[1], 0.0) + float(match[3])
-            except ValueError:
-                continue  # not a number: a comment of a dialect we do not know
+        for name, _, value in _lines(self._page() or b""):
+            found[name] = found.get(name, 0.0) + value
         return found
 
-    def facts(self, when: str) -> tuple[Fact, ...]:
-        """The counters that show foreign traffic, preemptions and cache hits, before or after a
-        run."""
-        metrics = self.metrics()
-        return tuple(
-            Fact(name=f"{when}:{name}", value=metrics[name], source="server", verified=True)
-            for name in _COUNTERS
-            if name in metrics
+    def reading(self) -> Reading | None:
+        """The counters of requests and tokens, summed over models and engines; None where no
+        metrics are served.
+
+        vLLM 0.7 and later have them under these names; other engines have others, which are not
+        guessed at.
+        """
+        page = self._page()
+        if page is None:
+            return None
+        found: dict[str, float] = {}
+        for name, labels, value in _lines(page):
+            reason = _REASON.search(labels)
+            if name != _DONE or reason is None or reason[1] not in UNANSWERED:
+                found[name] = found.get(name, 0.0) + value
+        return Reading(
+            at=utc_now(),
+            process_start=found.get(_START),
+            counts=Counts(
+                requests=_whole(found, _DONE),
+                prompt_tokens=_whole(found, "vllm:prompt_tokens_total"),
+                completion_tokens=_whole(found, "vllm:generation_tokens_total"),
+            ),
+            preemptions=_whole(found, "vllm:num_preemptions_total"),
+            # vLLM 0.8 has the second name, later ones the first, and some both.
+            prefix_hits=_whole(
+                found, "vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"
+            ),
+            prefix_hit_rate=found.get("vllm:gpu_prefix_cache_hit_rate"),
         )
+
+    def _page(self) -> bytes | None:
+        status, body = self._get(f"{self._root}/metrics")
+        return body if status == 200 else None
 
     def _get(self, address: str) -> tuple[int | None, bytes]:
         """(HTTP status or None, body)."""
@@ -183,14 +205,27 @@ class Server:
             return None, b""
 
 
-_COUNTERS = (
-    "vllm:prompt_tokens_total",
-    "vllm:generation_tokens_total",
-    "vllm:request_success_total",
-    "vllm:num_preemptions_total",
-    "vllm:prefix_cache_hits_total",
-    "vllm:mm_cache_hits_total",
-)
+_DONE = "vllm:request_success_total"
+
+
+def _lines(page: bytes) -> Iterator[tuple[str, str, float]]:
+    """(name, labels, value) of Prometheus metrics, parts of histograms left out."""
+    for line in page.decode("utf-8", "replace").splitlines():
+        match = _METRIC.match(line)
+        if match is None or match[1].endswith(("_bucket", "_sum", "_count", "_created")):
+            continue
+        try:
+            value = float(match[3])
+        except ValueError:
+            continue  # not a number: a comment of a dialect we do not know
+        if math.isfinite(value):
+            yield match[1], match[2] or "", value
+
+
+def _whole(found: dict[str, float], *names: str) -> int | None:
+    """The first counter of these names that there is."""
+    value = next((found[name] for name in names if name in found), None)
+    return None if value is None or value < 0 else round(value)
 
 
 def _json(body: bytes) -> Any:

@@ -14,6 +14,7 @@ from .config import Configured, RunConfig, pairs
 from .errors import UsageError
 from .facts import FactsFile
 from .job import Session
+from .journal import Learnt
 from .launchers import flagscale
 from .launchers.base import EngineSettings, Launcher, LaunchRequest
 from .operators import selection
@@ -181,12 +182,9 @@ def with_facts(
     attached = tuple(fact for file in told for fact in facts.attach(file, session.epochs))
     served = next((file.weights for file in told if file.weights), None)
     dispatch = next((file.dispatch for file in told if file.dispatch), None)
-    return replace(
-        session,
-        facts=(*session.facts, *attached),
-        weights=session.weights or served,
-        dispatch=dispatch,
-    )
+    learnt = session.learnt.then(Learnt(facts=attached))
+    learnt = replace(learnt, weights=learnt.weights or served)
+    return replace(session, learnt=learnt, dispatch=dispatch)
 
 
 def _switches(values: tuple[str, ...]) -> dict[str, str]:

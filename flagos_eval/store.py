@@ -24,7 +24,7 @@ RESULTS = Path("results")
 """Where runs go, and where a bare name is looked for."""
 
 _MAX_RUN_BYTES = 2 * 2**30
-_LISTS = ("responses", "scores", "results", "facts", "epochs", "capabilities", "files")
+_LISTS = ("responses", "scores", "results", "facts", "epochs", "parts", "capabilities", "files")
 
 
 @dataclass(frozen=True)

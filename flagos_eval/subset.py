@@ -47,6 +47,7 @@ def subset(
     return run.model_copy(
         update={
             "phase": "preview",
+            "parts": (),  # counters are of the whole run
             "tasks": tuple(tasks),
             "responses": tuple(r for r in run.responses if (r.task, r.sample_id) in keep),
             "scores": scores,

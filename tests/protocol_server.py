@@ -441,7 +441,7 @@ class Exchange(BaseHTTPRequestHandler):
         except _Refusal as refusal:
             self.send(refusal.args[0], error_body(*refusal.args))
         except ConnectionError:
-            self.owner.finished("abort")
+            self.owner.aborted(self.info.body)
             raise
         except Exception as error:  # from the test's own callables
             self.owner.errors.append(error)
@@ -551,6 +551,12 @@ class ProtocolServer:
         honours_max_pixels: Whether ``mm_processor_kwargs`` bounds the tokens of an image.
         supports_logprobs: Whether log probabilities are returned when asked for.
         supports_images: Whether the model takes images; if not, they are refused.
+        counts: Whether requests are counted; if not, as behind a proxy that answers by itself.
+        labels_reasons: Whether finished requests are counted by reason, as vLLM does.
+        shows_start: Whether ``/metrics`` says when the process started; vLLM 0.7 does not.
+        shows_counters: Whether ``/metrics`` has vLLM's counters.
+        preemptions: What ``/metrics`` says of them.
+        prefix_hits: Likewise.
         calls: How often each path was requested, whatever the outcome.
         errors: Exceptions from ``answer`` or ``faults`` (the client got a 500), or unexpected ones.
         max_in_flight: The most chat requests that were being answered at the same time.
@@ -573,6 +579,12 @@ class ProtocolServer:
     honours_max_pixels: bool = True
     supports_logprobs: bool = True
     supports_images: bool = True
+    counts: bool = True
+    labels_reasons: bool = True
+    shows_start: bool = True
+    shows_counters: bool = True
+    preemptions: int = 0
+    prefix_hits: int = 0
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
@@ -655,9 +667,15 @@ class ProtocolServer:
             self._in_flight -= 1
 
     def finished(self, reason: str, prompt: int = 0, generated: int = 0) -> None:
-        """Updates the counters of ``/metrics``."""
+        """Updates the counters of ``/metrics``; a test may call it for somebody else's requests."""
         with self.lock:
             self._counters.update({reason: 1, "prompt": prompt, "generation": generated})
+
+    def aborted(self, body: Json) -> None:
+        """Counts a request that nobody waits for any more: vLLM had read it and begun to answer."""
+        with contextlib.suppress(_Refusal, KeyError):
+            if self.counts:
+                self.finished("abort", self._prompt_tokens(body), 1)
 
     def page(self, path: str) -> Json | str | None:
         """Returns the answer to a GET: an object, a text, or None where there is nothing."""
@@ -674,18 +692,31 @@ class ProtocolServer:
 
     def _metrics(self) -> str:
         name = f'model_name="{self.model}"'
-        lines = ["# TYPE process_start_time_seconds gauge"]
-        lines += [f"process_start_time_seconds {self.start_time!r}"]
+        lines: list[str] = []
+        if self.shows_start:
+            lines += ["# TYPE process_start_time_seconds gauge"]
+            lines += [f"process_start_time_seconds {self.start_time!r}"]
+        if not self.shows_counters:
+            return "\n".join([*lines, ""])
         with self.lock:
             for key in ("prompt", "generation"):
                 lines += [f"# TYPE vllm:{key}_tokens_total counter"]
                 lines += [f'vllm:{key}_tokens_total{{engine="0",{name}}} {self._counters[key]}.0']
             lines += ["# TYPE vllm:request_success_total counter"]
             for key in ("stop", "length", "abort", "error"):
-                labels = f'engine="0",finished_reason="{key}",{name}'
-                lines += [f"vllm:request_success_total{{{labels}}} {self._counters[key]}.0"]
-        lines += ["# TYPE vllm:num_preemptions_total counter"]
-        lines += [f'vllm:num_preemptions_total{{engine="0",{name}}} 0.0', ""]
+                if self.labels_reasons:
+                    labels = f'engine="0",finished_reason="{key}",{name}'
+                    lines += [f"vllm:request_success_total{{{labels}}} {self._counters[key]}.0"]
+            if not self.labels_reasons:
+                done = self._counters["stop"] + self._counters["length"]
+                lines += [f"vllm:request_success_total {done}.0"]
+        for key, value in (
+            ("num_preemptions_total", self.preemptions),
+            ("prefix_cache_hits_total", self.prefix_hits),
+        ):
+            lines += [f"# TYPE vllm:{key} counter"]
+            lines += [f'vllm:{key}{{engine="0",{name}}} {value}.0']
+        lines += [""]
         return "\n".join(lines)
 
     def _prompt_tokens(self, body: Json) -> int:
@@ -747,7 +778,8 @@ class ProtocolServer:
             tokens = tokens[:limit]
             text = "".join(tokens)
         count = len(tokens)
-        self.finished(reason, prompt, count)
+        if self.counts:
+            self.finished(reason, prompt, count)
         choice: Json = {"index": 0, "finish_reason": reason, "stop_reason": None, "logprobs": None}
         choice["message"] = {"role": "assistant", "content": text, "reasoning_content": None}
         if body.get("logprobs") and self.supports_logprobs:

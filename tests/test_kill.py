@@ -162,6 +162,8 @@ def test_a_server_that_is_killed_and_started_again_is_asked_for_the_rest(
     assert run.state == "complete" and all(r.text is not None for r in run.responses)
     assert [epoch.index for epoch in run.epochs] == [0, 1]
     assert Counter(r.epoch for r in run.responses) == {0: kept, 1: N - kept}
-    facts = {fact.name: fact.value for fact in run.facts}
-    before, after = (facts[f"{when}:vllm:request_success_total"] for when in ("before", "after"))
-    assert isinstance(before, float) and isinstance(after, float) and after - before == N - kept
+    first, second = (part.counters[0] for part in run.parts)
+    assert (first.end, first.answered.requests) == (None, kept)
+    assert second.begin is not None and second.end is not None
+    before, after = second.begin.counts.requests, second.end.counts.requests
+    assert before is not None and after is not None and after - before == N - kept

@@ -249,9 +249,10 @@ def test_the_server_is_on_record(work: Workplace, server: ProtocolServer) -> Non
     assert (run.model, epoch.model, epoch.endpoint) == ("tiny", "tiny", server.url)
     assert (epoch.version, epoch.process_start) == (server.version, server.start_time)
     assert {c.name: c.state for c in run.capabilities}["image"] == "supported"
-    facts = {fact.name: fact.value for fact in run.facts}
-    before, after = (facts[f"{when}:vllm:request_success_total"] for when in ("before", "after"))
-    assert isinstance(before, float) and isinstance(after, float) and after - before == N
+    (counters,) = run.parts[0].counters
+    assert counters.begin is not None and counters.end is not None
+    before, after = counters.begin.counts.requests, counters.end.counts.requests
+    assert before is not None and after is not None and after - before == N
 
 
 def test_order_and_load_are_on_record(work: Workplace, server: ProtocolServer) -> None:

@@ -124,5 +124,11 @@ def test_a_candidate_that_ran_where_the_reference_did_is_called_out() -> None:
     )
 
 
+def test_a_run_whose_parts_ran_on_other_chips_is_called_out() -> None:
+    """It was stopped, and resumed elsewhere."""
+    notes = list(served.notes(side("a", facts=H100), side("b", facts=(*H100, *METAX))))
+    assert notes[0] == "b was answered on several kinds of machine: cuda, metax"
+
+
 def test_a_run_that_was_made_elsewhere_has_no_host_to_verify() -> None:
     assert check("host", run(["0"], epochs=()), side("two")) is None

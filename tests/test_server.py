@@ -9,6 +9,7 @@ import pytest
 from protocol_server import ProtocolServer
 
 from flagos_eval.errors import ServerRefused, ServerUnreachable, UsageError
+from flagos_eval.records import Counts
 from flagos_eval.server import Identity, Model, Server, check_url, is_loopback, slug
 
 
@@ -184,7 +185,74 @@ def test_nobody_has_no_metrics(nobody: str) -> None:
     assert Server(nobody).metrics() == {}
 
 
-def test_facts_name_when_they_were_seen(server: ProtocolServer) -> None:
+def test_a_reading_knows_answers_from_what_was_given_up(server: ProtocolServer) -> None:
     server.finished("stop", prompt=10, generated=3)
-    facts = {fact.name: fact.value for fact in Server(server.url).facts("before")}
-    assert facts["before:vllm:generation_tokens_total"] == 3
+    server.finished("length", prompt=5, generated=2)
+    server.finished("abort", prompt=7, generated=1)
+    server.finished("error")
+    found = Server(server.url).reading()
+    assert found is not None and found.process_start == server.start_time
+    assert found.counts == Counts(requests=2, prompt_tokens=22, completion_tokens=6)
+    assert (found.preemptions, found.prefix_hits, found.prefix_hit_rate) == (0, 0, None)
+
+
+def test_counters_without_reasons_are_read_as_they_are(server: ProtocolServer) -> None:
+    server.labels_reasons = False
+    server.finished("stop", prompt=10, generated=3)
+    found = Server(server.url).reading()
+    assert found is not None and found.counts.requests == 1
+
+
+def test_a_server_that_does_not_count_has_a_reading_without_counts(server: ProtocolServer) -> None:
+    server.shows_counters = False
+    found = Server(server.url).reading()
+    assert found is not None and found.counts == Counts()
+
+
+PAGES = {
+    # vLLM 0.7: no time of the start in multiprocess mode, and a rate instead of hits.
+    "0.7": """\
+# HELP vllm:num_preemptions_total Cumulative number of preemption from the engine.
+vllm:num_preemptions_total{model_name="tiny"} 2.0
+vllm:prompt_tokens_total{model_name="tiny"} 120.0
+vllm:generation_tokens_total{model_name="tiny"} 34.0
+vllm:request_success_total{finished_reason="stop",model_name="tiny"} 3.0
+vllm:request_success_total{finished_reason="length",model_name="tiny"} 1.0
+vllm:request_success_total{finished_reason="abort",model_name="tiny"} 5.0
+vllm:gpu_prefix_cache_hit_rate{model_name="tiny"} -1.0
+vllm:request_prompt_tokens_sum{model_name="tiny"} 999.0
+vllm:prompt_tokens_created{model_name="tiny"} 1.7e+09
+""",
+    # Two engines of data parallelism; the names of 0.8 beside the later ones.
+    "0.11": """\
+process_start_time_seconds 1.7e+09
+vllm:num_preemptions_total{engine="0",model_name="tiny"} 2.0
+vllm:num_preemptions_total{engine="1",model_name="tiny"} 0.0
+vllm:prompt_tokens_total{engine="0",model_name="tiny"} 100.0
+vllm:prompt_tokens_total{engine="1",model_name="tiny"} 20.0
+vllm:generation_tokens_total{engine="0",model_name="tiny"} 30.0
+vllm:generation_tokens_total{engine="1",model_name="tiny"} 4.0
+vllm:request_success_total{engine="0",finished_reason="stop",model_name="tiny"} 3.0
+vllm:request_success_total{engine="1",finished_reason="repetition",model_name="tiny"} 1.0
+vllm:request_success_total{engine="1",finished_reason="abort",model_name="tiny"} 5.0
+vllm:gpu_prefix_cache_hits_total{engine="0",model_name="tiny"} 16.0
+vllm:prefix_cache_hits_total{engine="0",model_name="tiny"} 16.0
+vllm:generation_tokens_total{engine="2",model_name="tiny"} NaN
+""",
+}
+
+
+@pytest.mark.parametrize("version", PAGES)
+def test_the_names_of_old_and_new_vllm_are_read(server: ProtocolServer, version: str) -> None:
+    server.page = lambda path: PAGES[version] if path == "/metrics" else None  # type: ignore[method-assign]
+    found = Server(server.url).reading()
+    assert found is not None
+    assert found.counts == Counts(requests=4, prompt_tokens=120, completion_tokens=34)
+    assert found.preemptions == 2
+    old = version == "0.7"
+    assert (found.prefix_hits, found.prefix_hit_rate) == ((None, -1.0) if old else (16, None))
+    assert found.process_start == (None if old else 1.7e9)
+
+
+def test_nobody_has_no_reading(nobody: str) -> None:
+    assert Server(nobody).reading() is None

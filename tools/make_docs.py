@@ -25,7 +25,17 @@ from flagos_eval.cli import COMMANDS, cli
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 RECORD_FILES = (
-    *("base", "sample", "request", "response", "score", "run", "comparison", "signature"),
+    *(
+        "base",
+        "sample",
+        "request",
+        "response",
+        "score",
+        "counters",
+        "run",
+        "comparison",
+        "signature",
+    ),
 )
 
 

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from ..launchers.base import LaunchPlan
+    from ..records import Run
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -106,3 +107,13 @@ def say_launch(plan: LaunchPlan) -> None:
             click.echo(f"    {inert(line)}")
     for note in plan.notes:
         click.echo(f"  note: {inert(note)}")
+
+
+def say_counters(run: Run) -> None:
+    """Print what the servers counted, where it is not what they answered."""
+    from ..reports._rows import inert
+    from ..tally import tally
+
+    found = tally(run)
+    if found is not None and found.state in ("more", "less"):
+        click.echo(f"COUNTERS DIFFER: {inert(found.detail)}. Answers: {found.shown}.")

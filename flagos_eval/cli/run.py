@@ -9,7 +9,7 @@ import click
 
 from .. import errors
 from ._judge import judge_key, judge_options, say_ungraded
-from ._server import say_launch, server_options
+from ._server import say_counters, say_launch, server_options
 
 if TYPE_CHECKING:
     from ..config import Configured
@@ -266,6 +266,7 @@ def _finished(run: Run, output: Path) -> int:
     click.echo(
         tabulate(rows, headers=headers, disable_numparse=True, colalign=["left"] + ["right"] * 7)
     )
+    say_counters(run)
     if run.state == "incomplete":
         click.echo(
             f"INCOMPLETE: {run.reason}. Saved {output}; "

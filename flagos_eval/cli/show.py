@@ -70,6 +70,7 @@ def _summary(run: Run, task: str | None) -> None:
 
     from ..records import Status
     from ..reports._rows import inert, number
+    from ..tally import tally
 
     click.echo(f"{inert(run.name)}  {run.state}, {run.phase}  {run.started_at} to {run.ended_at}")
     if run.imported:
@@ -82,6 +83,9 @@ def _summary(run: Run, task: str | None) -> None:
             f"  start {epoch.index + 1}: {inert(epoch.endpoint)} {inert(epoch.model)} "
             f"version {inert(epoch.version or 'unknown')} ({epoch.launcher})"
         )
+    if (counts := tally(run)) is not None:
+        click.echo(f"  server counters {counts.state.replace('_', ' ')}: {counts.shown}")
+        click.echo(f"    {inert(counts.detail)}")
     for record in run.tasks:
         data = record.dataset
         revision = f" at {data.revision}" if data.revision else ""

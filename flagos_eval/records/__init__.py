@@ -36,6 +36,12 @@ from .comparison import (
     TaskVerdict,
     Tokens,
 )
+from .counters import (
+    Counters,
+    Counts,
+    Reading,
+    RunPart,
+)
 from .request import (
     Message,
     Request,
@@ -98,6 +104,8 @@ __all__ = [
     "Capability",
     "Check",
     "Comparison",
+    "Counters",
+    "Counts",
     "DatasetRecord",
     "Difference",
     "Dispatch",
@@ -122,6 +130,7 @@ __all__ = [
     "Operator",
     "Part",
     "Pooled",
+    "Reading",
     "Record",
     "Request",
     "RequestError",
@@ -129,6 +138,7 @@ __all__ = [
     "Result",
     "Revision",
     "Run",
+    "RunPart",
     "Sample",
     "Sampling",
     "Score",

@@ -34,6 +34,9 @@ def check_run(run: Run) -> None:
         )
     if run.state == "complete" and len(answered) != len(expected):
         raise ValueError(f"complete, yet {len(expected) - len(answered)} requests have no response")
+    starts = {epoch.index for epoch in run.epochs}
+    if not starts.issuperset(c.epoch for part in run.parts for c in part.counters):
+        raise ValueError("counters of a start of a server that is not there")
     failed = {response.key[:3]: response.error is not None for response in run.responses}
     scores: dict[tuple[str, str, int], list[Score]] = {}
     for score in run.scores:

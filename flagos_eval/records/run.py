@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from .base import InnerPath, Record, Sha256, Utc
 from .check import check_run
+from .counters import RunPart
 from .request import Sampling
 from .response import Response
 from .score import Result, Score
@@ -241,6 +242,9 @@ class Run(Record):
     settings: dict[str, Setting]
     environment: Environment
     epochs: tuple[Epoch, ...]
+    parts: tuple[RunPart, ...] = ()
+    """What the servers counted, one entry a call of the command. Empty in a run that was made
+    elsewhere or by a version that did not keep it."""
     facts: tuple[Fact, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     weights: Weights | None = None

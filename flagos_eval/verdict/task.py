@@ -60,6 +60,8 @@ class Evidence:
     gate: Gate
     noise: Noise | None = None
     tokens: Tokens | None = None
+    doubts: tuple[str, ...] = ()
+    """About the runs as a whole: why no verdict can rest on them."""
 
 
 def difference(
@@ -230,7 +232,7 @@ def _doubts(
     evidence: Evidence,
 ) -> Sequence[str]:
     """Why a verdict that the interval would give is not given."""
-    found = []
+    found = list(evidence.doubts)
     unverified = evidence.gate.unverified
     if unverified:
         found.append("not verified: " + ", ".join(check.name for check in unverified))

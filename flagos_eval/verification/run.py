@@ -11,6 +11,7 @@ from ..records import Run, TaskRecord
 from ..scoring.batch import Tick
 from ..task import Task
 from . import operators, questions, scores
+from .counters import check_counters
 from .ledger import Ledger, Verified
 
 LoadTask = Callable[[str], Task]
@@ -56,6 +57,7 @@ def verify_run(path: Path, load_task: LoadTask, *, tick: Tick = lambda: None) ->
         questions.check_logprobs(ledger, run, path, whole)
     except CorruptFile as error:
         ledger.wrong("log-probabilities", "a file of them", error.message)
+    check_counters(ledger, run)
     if run.imported is None and run.shard is None and not run.parents:
         _check_state(ledger, run)
         _check_phase(ledger, run, known)

@@ -19,6 +19,7 @@ import pytest
 import standin_packages
 
 from flagos_eval import Run, load_run
+from flagos_eval.tally import tally
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("FLAGOS_EVAL_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -132,8 +133,20 @@ def test_the_run_says_what_answered(first):
     assert epoch.version and epoch.process_start
     facts = {fact.name: fact.value for fact in first.facts}
     assert "--trust-request-mm-kwargs" in facts["server:command"]
-    asked = facts["after:vllm:request_success_total"] - facts["before:vllm:request_success_total"]
-    assert asked == len(first.responses)
+
+
+def test_vllm_counts_exactly_what_it_answered(first):
+    counts = tally(first)
+    assert (counts.state, counts.detail) == ("equal", "the server counted as many")
+    ((counters,),) = [part.counters for part in first.parts]
+    begin, end = counters.begin.counts, counters.end.counts
+    assert begin.requests > 0, "the probes come before"
+    assert end.requests - begin.requests == len(first.responses)
+    used = [r.usage for r in first.responses]
+    assert end.prompt_tokens - begin.prompt_tokens == sum(u.prompt_tokens for u in used)
+    assert end.completion_tokens - begin.completion_tokens == sum(u.completion_tokens for u in used)
+    assert counters.end.preemptions == counters.begin.preemptions
+    assert counters.end.prefix_hits == 0, "it was started without a prefix cache"
 
 
 def test_token_counts_and_log_probabilities_are_kept(first, folder):
@@ -190,6 +203,8 @@ def test_a_killed_server_ends_the_run_and_the_same_command_resumes(folder, model
     run = load_run(folder / "killed.json")
     assert len(run.epochs) == 2
     assert {r.epoch for r in run.responses} == {0, 1}
+    assert [part.counters[0].end is None for part in run.parts] == [True, False]
+    assert tally(run).state == "not_verified"
     before = {
         (r["sample_id"], r["server_id"])
         for line in kept.splitlines()
@@ -220,6 +235,10 @@ def test_ctrl_c_stops_the_server_too(folder, model):
     said = finish(process, 130)
     assert "responses kept" in said
     wait_until_gone(running, 5)
+    flagos_eval(folder, *command)
+    run = load_run(folder / "stopped.json")
+    assert [part.counters[0].end is None for part in run.parts] == [False, False]
+    assert tally(run).state == "equal", "vLLM counts what was aborted within the bound"
 
 
 def test_a_server_that_cannot_boot_is_reported_with_its_last_words(folder, model):
