@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from . import errors, store
+from . import comparison_file, errors, signing, store
 from . import run as running
 from .arms import Experiment, Ready
 from .arms_file import VERSUS, Pair
 from .compare_files import LoadTask, compare_files
-from .errors import FlagosEvalError
+from .errors import FlagosEvalError, UsageError
 from .progress import Note, Reporter
 from .records import Comparison
 from .reports import json as as_json
@@ -105,8 +105,6 @@ def compare(
         folder: Where comparisons go.
         load_task: Name -> task, for scoring again.
 
-    Raises:
-        FileError: a comparison cannot be written.
     """
     files = {o.arm: str(o.path.resolve()) for o in outcomes if o.state in USABLE}
     for pair in experiment.pairs:
@@ -122,12 +120,31 @@ def compare(
                 load_task=load_task,
                 again=_repetitions(experiment, pair, files),
             )
+            _save(found, path)
         except FlagosEvalError as error:
             yield Compared(pair, path, None, error.message, error)
             continue
-        with store.atomic_write(path) as out:
-            out.write(as_json.render(found).encode("ascii"))
         yield Compared(pair, path, found)
+
+
+def _save(found: Comparison, path: Path) -> None:
+    """Write a comparison, unless somebody signed another one of that name.
+
+    Raises:
+        UsageError: somebody did.
+        FileError: it cannot be written.
+    """
+    data = as_json.render(found).encode("ascii")
+    there = path.is_file()
+    if there and comparison_file.read_bytes(path) == data:
+        return
+    if there and signing.signatures(path):
+        raise UsageError(
+            f"{path} is signed and stays as it is: it would not be the same any more",
+            hint="-o another folder, with the runs that it was made of",
+        )
+    with store.atomic_write(path) as out:
+        out.write(data)
 
 
 def _repetitions(experiment: Experiment, pair: Pair, files: Mapping[str, str]) -> list[str]:

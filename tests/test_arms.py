@@ -342,6 +342,20 @@ def test_a_repetition_is_the_noise_of_its_side(place: Place, two: dict[str, Any]
     assert made.comparison is not None and made.comparison.differences[0].noise is not None
 
 
+def test_a_signed_comparison_is_never_replaced_by_another(
+    place: Place, two: dict[str, Any]
+) -> None:
+    _, (made,) = place.run(place.prepared(arms=two))
+    signature = made.path.with_name("native-vs-gems.signed.json")
+    signature.write_text("{}")
+    signed = made.path.read_bytes()
+    _, (same,) = place.run(place.prepared(arms=two))
+    assert same.error is None and same.comparison == made.comparison
+    _, (other,) = place.run(place.prepared(arms={**two, "again": {"repeat_of": "native"}}))
+    assert other.error is not None and "is signed and stays as it is" in other.error.message
+    assert made.path.read_bytes() == signed
+
+
 def test_a_pair_says_in_which_settings_its_servers_differ(place: Place) -> None:
     names = {"native": place.arm("native"), "gems": place.arm("native", env=["USE_FLAGGEMS=1"])}
     experiment = place.prepared(arms={**names, "again": {"repeat_of": "native"}})

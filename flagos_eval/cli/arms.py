@@ -44,7 +44,7 @@ Examples
   flagos-eval arms release.toml -L 50 -o results/try  any setting of run, for every arm
 A file of two arms
   tasks = ["mathvision"]
-  policy = "release.toml"
+  policy = "policy.toml"
   model = "/models/Qwen2.5-VL-7B-Instruct"
   [arms.cuda]
   reference = "cuda.json"       a run that is kept, and not made again

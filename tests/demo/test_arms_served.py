@@ -43,12 +43,12 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("FLAGOS_EVAL_", "OPENAI_"))}
 
 
-def arms(folder: Path, *arguments: object, code: int, file: str = FILE) -> str:
+def arms(folder: Path, *arguments: object, code: int, file: str = FILE, **variables: str) -> str:
     (folder / "x.toml").write_text(file)
     done = subprocess.run(
         command(*arguments),
         cwd=folder,
-        env=environment(),
+        env=environment() | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -95,6 +95,15 @@ def test_a_dry_run_shows_every_arm_and_starts_nothing(tmp_path: Path) -> None:
     assert "comparison: native-vs-int8 (differ in model)" in said
     assert "total: 60 requests, 20 of each of 3 arms; for one arm: about 0.2 min" in said
     assert [path.name for path in tmp_path.iterdir()] == ["x.toml"]
+
+
+def test_a_variable_holds_for_every_arm_and_a_flag_counts_more(tmp_path: Path) -> None:
+    said = arms(tmp_path, "--dry-run", code=0, FLAGOS_EVAL_LIMIT="7")
+    assert "total: 21 requests, 7 of each of 3 arms" in said
+    said = arms(tmp_path, "--dry-run", "--limit", 6, code=0, FLAGOS_EVAL_LIMIT="7")
+    assert "total: 18 requests" in said
+    said = arms(tmp_path, "--dry-run", code=2, FLAGOS_EVAL_MODEL="fp16")
+    assert "model (environment) would be the same for every arm" in said
 
 
 def test_arms_are_asked_one_after_the_other_and_compared(tmp_path: Path) -> None:
