@@ -140,6 +140,18 @@ class Configured(Record):
         }
 
 
+def with_address(
+    layers: Mapping[Source, Mapping[str, Any]], address: str | None
+) -> dict[Source, Mapping[str, Any]]:
+    """The layers, with the address of ``OPENAI_BASE_URL`` where no layer says who is asked."""
+    said = any("base_url" in layer or "launcher" in layer for layer in layers.values())
+    if not address or said:
+        return dict(layers)
+    environment = {**layers.get("environment", {}), "base_url": (address,)}
+    # A key that is there keeps its place, which is its strength.
+    return {**layers, "environment": environment}
+
+
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return list(redact_command(value))
@@ -174,17 +186,36 @@ def read_file(path: Path) -> dict[str, Any]:
         FileError: it cannot be read.
         UsageError: it is not TOML; names the place. Or it has a setting twice.
     """
+    return named(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as it is.
+
+    Raises:
+        FileError: it cannot be read.
+        UsageError: it is not TOML; names the place.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+    return content
+
+
+def named(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A table's values under the names of settings; `where` is for the message.
+
+    Raises:
+        UsageError: it has a setting twice.
+    """
     found: dict[str, Any] = {}
     for spelling, value in content.items():
         name = spelling.replace("-", "_")
         if name in found:
-            raise UsageError(f"{path}: {name!r} is there twice, with a dash and without")
+            raise UsageError(f"{where}: {name!r} is there twice, with a dash and without")
         found[name] = _plain(value)
     return found
 

@@ -194,6 +194,24 @@ def open_journal(
     return Journal(path, descriptor, kept)
 
 
+def check_settings(path: Path, identity: Mapping[str, JsonValue]) -> None:
+    """Raise what `open_journal` would raise about settings, and leave the file as it is.
+
+    Raises:
+        SettingsChanged: it holds answers and was begun with other settings; names them.
+        CorruptFile: a line other than a torn last one is damaged; names it.
+        FileError: it cannot be read.
+    """
+    if not path.is_file():
+        return
+    try:
+        kept = _read(path, torn=False)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    if kept is not None and kept.responses:
+        _same_settings(path, identity)
+
+
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -156,7 +156,7 @@ def make(
         planned.append(_plan_task(task, config, items))
     plan = Plan(config=config, tasks=tuple(planned), policy_sha256=_policy(config))
     if like is not None:
-        _same_requests(plan, like)
+        same_requests(plan, like)
     return plan
 
 
@@ -253,8 +253,12 @@ def _policy(config: RunConfig) -> str | None:
     return policy.load(config.policy).sha256 if config.policy else None
 
 
-def _same_requests(plan: Plan, like: Run) -> None:
-    """Refuse to start a run that could not be compared with the one it follows."""
+def same_requests(plan: Plan, like: Run) -> None:
+    """Refuse to start a run that could not be compared with the one it follows.
+
+    Raises:
+        NotComparable: the requests are not those of `like`; lists the first that differ.
+    """
     for planned in plan.tasks:
         try:
             before = {item.id: item for item in like.task(planned.task.name).expected}

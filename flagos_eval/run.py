@@ -60,7 +60,7 @@ def execute(job: Job, report: Reporter) -> Run:
             asked where that shows in time, and else when the run is saved without its grades.
     """
     refuse_finished(job.output)
-    _one_server(job.config)
+    check_server(job.config)
     told = facts.load_all(job.config.facts)
     judge = judge_of(job)
     if judge is not None and any(planned.scorer.grading for planned in job.plan.tasks):
@@ -132,7 +132,12 @@ def _judge(
         return Judged(stopped=error)
 
 
-def _one_server(config: RunConfig) -> None:
+def check_server(config: RunConfig) -> None:
+    """Raise unless the settings name one server, or one way to start one.
+
+    Raises:
+        UsageError: they name none, or both, or facts about a server that is started here.
+    """
     if config.launcher and config.base_url:
         raise UsageError(
             "--launcher starts a server and --base-url names one that runs: give one of them"

@@ -61,7 +61,7 @@ def finished(server, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "compare", "report", "show", "score", "import", "pack", "ls"]
+    "command", ["run", "arms", "compare", "report", "show", "score", "import", "pack", "ls"]
 )
 def test_every_command_has_help_within_100_columns(command):
     result = flagos_eval(command, "--help", COLUMNS="100")

@@ -59,3 +59,52 @@ def test_the_example_benchmark_loads_and_scores(tmp_path):
     (tmp_path / "capitals.py").write_text(source, encoding="utf-8")
     task = load_task("capitals", tmp_path)
     assert task.scorers[0].name == "official"
+
+
+# --- docs/arms.md ---------------------------------------------------------------------------------
+
+ARMS = (ROOT / "docs" / "arms.md").read_text(encoding="utf-8")
+ARMS_FILES = re.findall(r"<!-- pairs: (.*?) -->\n```toml\n(.*?)```", ARMS, re.DOTALL)
+
+
+def test_every_file_of_arms_in_the_documents_is_under_test():
+    assert len(ARMS_FILES) == ARMS.count("```toml") > 0
+
+
+@pytest.mark.parametrize(("pairs", "text"), ARMS_FILES)
+def test_the_files_of_arms_in_the_documents_mean_what_is_said(tmp_path, pairs, text):
+    from flagos_eval import arms_file, config
+
+    path = tmp_path / "release.toml"
+    path.write_text(text, encoding="utf-8")
+    file = arms_file.read(path)
+    assert [arms_file.VERSUS.join(pair) for pair in file.pairs] == pairs.split(", ")
+    for arm in file.arms:
+        config.combine({"file": file.settings(arm)})
+
+
+def test_the_documents_name_every_key_of_a_file_of_arms():
+    keys = re.findall(r"^\| `([a-z-]+) =", ARMS, re.MULTILINE)
+    assert sorted(keys) == ["baseline", "compare", "reference", "reference-max-age", "repeat-of"]
+
+
+def test_the_matrix_in_the_documents_is_the_examples():
+    from flagos_eval.compare_files import compare_files
+    from flagos_eval.reports._matrix import matrix
+
+    example = ROOT / "results" / "example"
+    found, _ = compare_files(
+        str(example / "reference.json"),
+        str(example / "candidate.json"),
+        policy_name="demo",
+        load_task=load_task,
+        again=(f"reference={example / 'reference-again.json'}",),
+    )
+    (shown,) = re.findall(r"<!-- matrix -->\n```\n(.*?)```", ARMS, re.DOTALL)
+    assert matrix({("reference", "candidate"): found}) == shown
+
+
+def test_the_greatest_age_in_the_documents_is_the_default():
+    from flagos_eval import kept_reference
+
+    assert f"--reference-max-age DAYS` ({kept_reference.MAX_AGE:g})" in ARMS

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import errors
+from . import _reference
 from ._judge import judge_key, judge_options, say_ungraded
 from ._server import say_counters, say_launch, server_options
 
 if TYPE_CHECKING:
-    from ..config import Configured
+    from ..config import Configured, RunConfig, Source
     from ..estimate import Rates
     from ..plan import Plan
     from ..records import Run
     from ..serving import Choice
 
-_NOT_SETTINGS = {"output", "dry_run", "rate", "fresh", "config", "config_from", "plain", "quiet"}
+NOT_SETTINGS = {
+    *("output", "dry_run", "rate", "fresh", "config", "config_from", "plain", "quiet"),
+    *("reference", "reference_max_age"),
+}
 
 
 def _split(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,6 +39,7 @@ Examples
   flagos-eval run -t mathvision --launcher vllm -m /models/Qwen2.5-VL-7B-Instruct
   flagos-eval run --config-from results/cuda.json --base-url http://10.0.0.9:8000/v1 -o
   results/metax.json
+  flagos-eval run --reference results/cuda.json --base-url http://10.0.0.9:8000/v1
 Every option is also read from FLAGOS_EVAL_<OPTION> and from --config. A key is taken from
 OPENAI_API_KEY alone; OPENAI_BASE_URL, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and NO_COLOR are
 honoured.""",
@@ -103,6 +108,7 @@ honoured.""",
     type=click.Path(path_type=Path),
     help="Ask exactly what this run or pack asked.",
 )
+@_reference.reference_options
 @click.option("--fresh", is_flag=True, help="Drop the answers of an unfinished run of this output.")
 @click.option("--dry-run", is_flag=True, help="Show what would be asked and started, and stop.")
 @click.option(
@@ -126,14 +132,19 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     from ..job import Job
     from ..progress import Note, reporter
 
-    like, like_path = _like(options["config_from"])
+    reference = _reference.kept(options)
+    like, like_path = (
+        (reference.run, reference.path) if reference else _like(options["config_from"])
+    )
     configured, choice = serving.chosen(_configured(ctx, options, like))
+    _reference.refuse_preview(reference, configured)
     config = configured.config
     platform = "" if config.base_url else serving.platform_of(config).name
     output = options["output"] or running.default_output(config, platform)
     if options["dry_run"]:
         plan = planning.make(config, like=like, like_path=like_path)
-        _show_plan(plan, output, choice)
+        show_questions(plan)
+        show_server(config, output, choice)
         rates = _rates(plan, options["rate"], like, output)
         click.echo(f"total: {plan.total} requests; {estimate.say(plan, options['rate'], rates)}")
         return errors.EXIT_OK
@@ -159,7 +170,10 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             err=True,
         )
         return errors.EXIT_INTERRUPTED
-    return _finished(run, output)
+    code = _finished(run, output)
+    if reference is None or code != errors.EXIT_OK:
+        return code
+    return _reference.against(reference, output, configured)
 
 
 def _api_key() -> str | None:
@@ -181,29 +195,31 @@ def _configured(ctx: click.Context, options: dict[str, Any], like: Run | None) -
     """Merge defaults, file, run, environment and flags, and remember where each value came from."""
     import os
 
-    from click.core import ParameterSource
-
     from .. import config
 
     layers: dict[config.Source, dict[str, Any]] = {
         "default": {},
         "file": config.read_file(options["config"]) if options["config"] else {},
         "run": dict(config.from_run(like)) if like else {},
-        "environment": {},
-        "flag": {},
+        **given(ctx, options),
     }
-    sources: dict[ParameterSource | None, config.Source] = {
+    return config.combine(config.with_address(layers, os.environ.get("OPENAI_BASE_URL")))
+
+
+def given(ctx: click.Context, options: dict[str, Any]) -> dict[Source, dict[str, Any]]:
+    """The settings that the environment gave, and those that flags gave, in this order."""
+    from click.core import ParameterSource
+
+    layers: dict[Source, dict[str, Any]] = {"environment": {}, "flag": {}}
+    sources: dict[ParameterSource | None, Source] = {
         ParameterSource.ENVIRONMENT: "environment",
         ParameterSource.COMMANDLINE: "flag",
     }
     for name, value in options.items():
         source = sources.get(ctx.get_parameter_source(name))
-        if source and name not in _NOT_SETTINGS:
+        if source and name not in NOT_SETTINGS:
             layers[source][name] = value
-    address = os.environ.get("OPENAI_BASE_URL")
-    if address and not any("base_url" in layer or "launcher" in layer for layer in layers.values()):
-        layers["environment"]["base_url"] = (address,)
-    return config.combine(layers)
+    return layers
 
 
 def _rates(plan: Plan, rate: float | None, like: Run | None, output: Path) -> Rates | None:
@@ -216,12 +232,11 @@ def _rates(plan: Plan, rate: float | None, like: Run | None, output: Path) -> Ra
     return found or estimate.find(plan, output.parent)
 
 
-def _show_plan(plan: Plan, output: Path, choice: Choice | None) -> None:
-    from .. import catalog, serving
+def show_questions(plan: Plan) -> None:
+    """Print how many items each task has, and its first request."""
     from ..records import TextPart
     from ..reports._rows import inert
 
-    config = plan.config
     for planned in plan.tasks:
         record = planned.items.record
         click.echo(
@@ -238,6 +253,12 @@ def _show_plan(plan: Plan, output: Path, choice: Choice | None) -> None:
                 size = f"{part.width}x{part.height}, {part.size} bytes"
                 shown = f"[{part.media_type} {size}, {part.sha256[:12]}]"
             click.echo("    " + "\n    ".join(inert(line) for line in shown.split("\n")))
+
+
+def show_server(config: RunConfig, output: Path, choice: Choice | None) -> None:
+    """Print who is asked, or what would be started, and where the answers go."""
+    from .. import catalog, serving
+
     launcher = catalog.load_module("launchers", config.launcher or "external", "launcher").LAUNCHER
     server = launcher.plan(serving.launch_request(config, output, lambda text: None))
     if choice is not None:
