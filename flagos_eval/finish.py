@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from . import environment, metrics, samples
@@ -60,11 +62,7 @@ def assemble(
         arm=job.config.arm,
         phase="preview" if job.plan.preview else "official",
         state="incomplete" if incomplete else "complete",
-        reason=(
-            f"{errors} of {job.plan.total} requests failed, more than {100 * allowed:g} %"
-            if incomplete
-            else None
-        ),
+        reason=_why(responses, job.plan.total, allowed) if incomplete else None,
         policy_sha256=job.plan.policy_sha256,
         started_at=journal.kept.started_at,
         ended_at=utc_now(),
@@ -83,6 +81,18 @@ def assemble(
         tasks=tuple(p.record() for p in job.plan.tasks),
         responses=tuple(responses),
         scores=tuple(scores),
+    )
+
+
+def _why(responses: Sequence[Response], total: int, allowed: float) -> str:
+    """Why a run is incomplete, with what the servers said most often."""
+    said = Counter(r.error.message for r in responses if r.error is not None)
+    ((message, _),) = said.most_common(1)
+    # JSON has no such number: vLLM answers with this instead of log-probabilities.
+    computed = " (the model computes NaN)" if re.search(r"(?i)\bnan\b", message) else ""
+    return (
+        f"{sum(said.values())} of {total} requests failed, more than {100 * allowed:g} %; "
+        f"most often: {message[:200]}{computed}"
     )
 
 

@@ -366,11 +366,17 @@ def test_failures_above_the_limit_make_the_run_incomplete_and_saved(
 ) -> None:
     server.faults = fail_matching("Question 00", ps.Status(500))
     run = work.run(server)
-    assert (run.state, run.reason) == (
-        "incomplete",
-        f"10 of {N} requests failed, more than 0.5 %",
-    )
+    assert run.state == "incomplete" and run.reason is not None
+    assert run.reason.startswith(f"10 of {N} requests failed, more than 0.5 %; most often: ")
     assert store.load(work.output()) == run and work.journal().is_file()
+
+
+def test_a_model_that_computes_nan_is_called_that(work: Workplace, server: ProtocolServer) -> None:
+    """As vLLM 0.20.2 said it of FlagGems 5.0.2 on an H200: JSON has no such number."""
+    body = b'{"error": {"message": "Out of range float values are not JSON compliant: nan"}}'
+    server.faults = fail_matching("Question 00", ps.Status(400, body=body))
+    reason = work.run(server).reason
+    assert reason is not None and reason.endswith("(the model computes NaN)")
 
 
 def test_a_failure_is_never_scored(work: Workplace, server: ProtocolServer) -> None:

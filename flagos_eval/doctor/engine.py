@@ -8,14 +8,14 @@ import json
 import re
 import subprocess
 
+from ..errors import UsageError
 from ..launchers import _docker, flagscale
+from ..operators import installed, selection, switch
 from ..platforms import _software
 from ..platforms._tool import ToolPlatform
 from .base import Finding, Patient, call, last_line, ok, skipped
 
 _IMPORT_TIMEOUT = 600.0
-_VENDORS = {"cuda": "nvidia"}
-"""Platform -> what FlagGems calls it, where that is another name."""
 
 
 def _marked(done: subprocess.CompletedProcess[str]) -> str | None:
@@ -108,6 +108,10 @@ def flag_gems(patient: Patient) -> Finding:
     """Whether FlagGems, if it is here, takes the machine for what it is."""
     if patient.starts in (None, "docker"):
         return skipped("flag gems", "not of an interpreter here")
+    if patient.config.flag_gems is not None:
+        refused = _refused(patient, patient.config.flag_gems)
+        if refused is not None:
+            return refused
     if "flag-gems" not in _software.packages(patient.python):
         return skipped("flag gems", "not installed; only runs with its operators need it")
     script = (
@@ -125,8 +129,8 @@ def flag_gems(patient: Patient) -> Finding:
             "finds none",
         )
     version, vendor = json.loads(said)
-    wanted = _VENDORS.get(patient.platform.name, patient.platform.name)
-    if vendor is not None and vendor != wanted and wanted != "cpu":
+    wanted = switch.vendor(patient.platform.name)
+    if None not in (vendor, wanted) and vendor != wanted:
         return Finding(
             "flag gems",
             "failed",
@@ -134,3 +138,19 @@ def flag_gems(patient: Patient) -> Finding:
             f"--env GEMS_VENDOR={wanted}: another vendor's kernels would run",
         )
     return ok("flag gems", f"{version}, vendor {vendor or 'not stated'}")
+
+
+def _refused(patient: Patient, which: str) -> Finding | None:
+    """What is wrong with ``--flag-gems`` here: an operator that is not there, above all."""
+    flagscales = patient.starts == "flagscale"
+    python = flagscale.interpreter(patient.python) if flagscales else patient.python
+    try:
+        switch.switch(
+            selection.parse(which),
+            installed.of(python),
+            engine="flagscale" if flagscales else "vllm",
+            platform=patient.platform.name,
+        )
+    except UsageError as error:
+        return Finding("flag gems", "failed", error.message, error.hint)
+    return None
