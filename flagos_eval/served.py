@@ -72,7 +72,7 @@ def notes(baseline: Run, candidate: Run) -> Iterable[str]:
         # Labels are file names; what the machines say of themselves is what counts.
         said = f"both sides say they ran on {hosts[0]}"
         yield f"{said}: by its own facts the candidate is no other chip"
-    yield from (*_ran(baseline), *_ran(candidate))
+    yield from (*ran(baseline), *ran(candidate))
     if baseline.weights is not None and candidate.weights is not None:
         differing = _differing(baseline, candidate)
         if differing:
@@ -119,11 +119,11 @@ def operators(run: Run) -> str | None:
     dispatch = run.dispatch
     if dispatch is None:
         return None
-    ran = {op.name for op in dispatch.operators}
-    return f"{dispatch.requested}: {len(ran) or 'none'} ran"
+    names = {op.name for op in dispatch.operators}
+    return f"{dispatch.requested}: {len(names) or 'none'} ran"
 
 
-def _ran(run: Run) -> Iterator[str]:
+def ran(run: Run) -> Iterator[str]:
     """One line about the operators of a side, by how often they ran."""
     dispatch = run.dispatch
     if dispatch is None:
@@ -131,9 +131,9 @@ def _ran(run: Run) -> Iterator[str]:
     said = f"{run.name}: FlagGems {dispatch.version or ''}".rstrip()
     said += f" ({dispatch.vendor})" if dispatch.vendor else ""
     names = list(dict.fromkeys(op.name for op in dispatch.operators))
-    ran = f"{len(names)} operators ran: {', '.join(names)}" if names else "no operator ran"
+    found = f"{len(names)} operators ran: {', '.join(names)}" if names else "no operator ran"
     idle = f"; never called: {', '.join(dispatch.idle)}" if dispatch.idle else ""
-    yield f"{said}, asked for {dispatch.requested}: {ran}{idle}"
+    yield f"{said}, asked for {dispatch.requested}: {found}{idle}"
 
 
 def _differing(baseline: Run, candidate: Run) -> list[str]:

@@ -8,7 +8,16 @@ import pytest
 from factories import epoch, run
 
 from flagos_eval import served
-from flagos_eval.records import Check, Fact, Run, Weights, canonical_json, sha256_hex
+from flagos_eval.records import (
+    Check,
+    Dispatch,
+    Fact,
+    Operator,
+    Run,
+    Weights,
+    canonical_json,
+    sha256_hex,
+)
 
 
 def fact(name: str, value: Any) -> Fact:
@@ -132,3 +141,39 @@ def test_a_run_whose_parts_ran_on_other_chips_is_called_out() -> None:
 
 def test_a_run_that_was_made_elsewhere_has_no_host_to_verify() -> None:
     assert check("host", run(["0"], epochs=()), side("two")) is None
+
+
+# --- Operators ------------------------------------------------------------------------------------
+
+MM = Operator(name="mm", module="flag_gems._metax.ops.mm", direct=True, count=26415)
+EXP = Operator(name="exp", module="flag_gems.ops.exp", direct=False, count=3)
+OFF = Dispatch(requested="off", how="vllm", version="5.0.2", workers=1)
+ON = Dispatch(
+    requested="only:mm,bmm",
+    how="vllm",
+    version="5.0.2",
+    vendor="metax",
+    workers=8,
+    operators=(MM, EXP),
+    idle=("bmm",),
+)
+
+
+def test_operators_differ_between_arms_and_forbid_nothing() -> None:
+    found = check("operators", side(dispatch=OFF), side("two", dispatch=ON))
+    assert found is not None and (found.state, found.blocking) == ("differs", False)
+    assert (found.baseline, found.candidate) == ("off: none ran", "only:mm,bmm: 2 ran")
+
+
+def test_a_side_that_did_not_write_them_down_is_not_verified() -> None:
+    found = check("operators", side(), side("two", dispatch=ON))
+    assert found is not None and found.state == "not_verified"
+    assert check("operators", side(), side("two")) is None, "nobody asked"
+
+
+def test_what_ran_is_told_by_name_for_each_side() -> None:
+    assert list(served.notes(side("cuda", dispatch=OFF), side("metax", dispatch=ON))) == [
+        "cuda: FlagGems 5.0.2, asked for off: no operator ran",
+        "metax: FlagGems 5.0.2 (metax), asked for only:mm,bmm: 2 operators ran: mm, exp; never "
+        "called: bmm",
+    ]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flagos_eval.comparing import Inputs, compare
 from flagos_eval.errors import UsageError
 from flagos_eval.policy import LoadedPolicy, parse
-from flagos_eval.records import Comparison, Difference, Run, Usage
+from flagos_eval.records import Comparison, Difference, Dispatch, Run, Usage
 from flagos_eval.task import Aggregation, macro
 
 TODAY = datetime.date(2026, 3, 1)
@@ -356,3 +356,19 @@ def test_lengths_and_early_signs_are_reported() -> None:
     assert (indicator.name, indicator.baseline, indicator.candidate) == ("empty", 0, 7)
     assert difference.both_ended == 0.0
     assert difference.both_ended_n == 393
+
+
+# --- Operators ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_run_whose_server_did_not_use_its_operators_gets_no_verdict(which: int) -> None:
+    """However equal the answers are: they are not those of what is to be released."""
+    why = "FlagGems was asked for (all), and dispatched nothing"
+    dispatch = Dispatch(requested="all", how="flagscale", workers=8, problems=(why,))
+    sides = [side(range(40)), side(range(40), name="two")]
+    sides[which] = rebuilt(sides[which], dispatch=dispatch)
+    comparison = judged(*sides)
+    assert comparison.differences[0].verdict == "INVALID_RUN"
+    assert comparison.differences[0].reasons == (f"{sides[which].name}: {why}",)
+    assert comparison.suite.verdict == "HOLD"

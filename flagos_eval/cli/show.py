@@ -70,6 +70,7 @@ def _summary(run: Run, task: str | None) -> None:
 
     from ..records import Status
     from ..reports._rows import inert, number
+    from ..served import ran
     from ..tally import tally
 
     click.echo(f"{inert(run.name)}  {run.state}, {run.phase}  {run.started_at} to {run.ended_at}")
@@ -83,6 +84,10 @@ def _summary(run: Run, task: str | None) -> None:
             f"  start {epoch.index + 1}: {inert(epoch.endpoint)} {inert(epoch.model)} "
             f"version {inert(epoch.version or 'unknown')} ({epoch.launcher})"
         )
+    for line in ran(run):
+        click.echo(f"  {inert(line)}")
+    for reason in run.invalid:
+        click.echo(f"  INVALID: {inert(reason)}")
     if (counts := tally(run)) is not None:
         click.echo(f"  server counters {counts.state.replace('_', ' ')}: {counts.shown}")
         click.echo(f"    {inert(counts.detail)}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+import standin_packages
 
 from flagos_eval import Run, load_run
 from flagos_eval.tally import tally
@@ -109,3 +111,73 @@ def test_answers_of_two_servers_are_not_mixed(flagscale: Machine, changed: tuple
     flagos_eval(flagscale, *command, code=5, STANDIN_VLLM="die-after-45")
     said = flagos_eval(flagscale, *command, *changed, code=2)
     assert changed[0].strip("-").replace("-", "_") in said
+
+
+# --- FlagGems' operators --------------------------------------------------------------------------
+
+
+def gems(machine: Machine) -> dict[str, str]:
+    """Variables that make FlagGems importable, and the stand-in engine use it."""
+    packages = standin_packages.put_packages(machine.folder / "packages")
+    return {"PYTHONPATH": str(packages), "STANDIN_PACKAGES": "1"}
+
+
+def with_vllm(machine: Machine, *more: str) -> tuple[str, ...]:
+    python = str(machine.bin / "python")
+    return asked(machine, "--launcher", "vllm", "--server-python", python, "-o", "a.json", *more)
+
+
+def test_the_operators_that_ran_are_in_the_run_and_can_be_verified(machine: Machine) -> None:
+    command = with_vllm(machine, "--flag-gems", "only:mm,softmax")
+    said = flagos_eval(machine, *command, **gems(machine))
+    assert "operators: only:mm,softmax: 3 ran" in said
+    run = load_run(machine.folder / "a.json")
+    assert run.dispatch is not None and run.invalid == ()
+    ran = {operator.name: operator.direct for operator in run.dispatch.operators}
+    assert ran == {"mm": True, "softmax": True, "exp": False}
+    assert not (machine.folder / "a.operators").exists(), "all of it is in one file"
+    assert "operators" in flagos_eval(machine, "verify", "a.json")
+    assert "3 operators ran: exp, mm, softmax" in flagos_eval(machine, "show", "a.json")
+    flagos_eval(machine, "pack", "a.json")
+    flagos_eval(machine, "verify", "a.zip")
+
+
+def test_a_run_that_contradicts_its_request_is_saved_and_invalid(machine: Machine) -> None:
+    command = with_vllm(machine, "--flag-gems", "off")
+    said = flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak")
+    assert "INVALID: FlagGems was off, and dispatched add" in said
+    run = load_run(machine.folder / "a.json")
+    assert run.state == "complete" and len(run.responses) == 30
+    assert "INVALID: FlagGems was off" in flagos_eval(machine, "show", "a.json")
+
+
+def test_what_a_run_says_of_its_operators_is_verified(machine: Machine) -> None:
+    command = with_vllm(machine, "--flag-gems", "off")
+    flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak")
+    path = machine.folder / "a.json"
+    said = path.read_text("utf-8")
+    edited = re.sub(r'"problems": ?\[[^]]+\]', '"problems": []', said)
+    assert edited != said
+    path.write_text(edited, "utf-8")
+    assert "dispatch.problems" in flagos_eval(machine, "verify", "a.json", code=4)
+
+
+def test_every_start_that_answered_counts(machine: Machine) -> None:
+    """The first start went on without the variable, and died; the second one is as it should be."""
+    command = with_vllm(machine, "--flag-gems", "all", "--concurrency", "2")
+    flagos_eval(machine, *command, code=5, **gems(machine), STANDIN_VLLM="die-after-45")
+    (first,) = (machine.folder / "a.operators").iterdir()
+    for path in first.glob("*.jsonl"):
+        path.unlink()
+    for path in first.glob("*.counts"):
+        path.unlink()
+    said = flagos_eval(machine, *command, code=4, **gems(machine))
+    assert "INVALID: no worker of the server wrote down its operators" in said
+
+
+def test_a_new_run_of_that_name_starts_with_nothing(machine: Machine) -> None:
+    command = with_vllm(machine, "--flag-gems", "all", "--concurrency", "2")
+    flagos_eval(machine, *command, code=5, **gems(machine), STANDIN_VLLM="die-after-45")
+    flagos_eval(machine, *command, "--fresh", **gems(machine))
+    run = load_run(machine.folder / "a.json")
+    assert run.dispatch is not None and run.dispatch.workers == 1
