@@ -267,6 +267,22 @@ def test_a_helper_that_logs_is_the_operator_around_it_and_counts_once(tmp_path: 
     assert counted == [("mm", True, 5), ("mean_dim", True, 5)]
 
 
+def test_flag_gems_own_record_still_names_each_operator_once(tmp_path: Path) -> None:
+    """As FlagScale and vllm-plugin-FL switch it on, with a file of its own."""
+    packages = standin_packages.put_packages(tmp_path / "packages")
+    own = tmp_path / "own.txt"
+    program = (
+        f"import logging\nhandler = logging.FileHandler({str(own)!r})\n"
+        "logging.getLogger('flag_gems').addHandler(handler)\n"
+        + WORKER
+        + "for _ in range(9):\n    library['rsqrt']()\n    library['_softmax']()\n"
+    )
+    run(packages, program, {"enable": "all", "names": []}, tmp_path / "records")
+    assert own.read_text().split("\n") == ["GEMS RSQRT", "GEMS SOFTMAX", "GEMS EXP", ""]
+    counted = [e["count"] for e in events(tmp_path / "records") if e["event"] == "count"]
+    assert counted == [9, 9, 9]
+
+
 def test_a_forked_worker_has_files_of_its_own(tmp_path: Path) -> None:
     packages = standin_packages.put_packages(tmp_path / "packages")
     program = WORKER + (

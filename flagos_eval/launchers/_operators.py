@@ -41,6 +41,11 @@ def arrange(
         return request, None
     told = _switch(request, installed, engine, strict=True)
     parent = request.folder / f"{request.name}.operators"
+    if os.pathsep in str(parent.absolute()):
+        raise UsageError(
+            f"{parent.absolute()} cannot be searched for a plug-in: it has {os.pathsep!r} in it",
+            hint="-o a file in another folder",
+        )
     made = folder.make(parent, request.flag_gems, told, installed)
     for note in told.notes:
         request.on_event(note)

@@ -97,6 +97,8 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.deaf = False
+        """Whether what is logged right now is counted already."""
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -165,21 +167,29 @@ class _Quick:
     """``debug`` of one of FlagGems' loggers, which costs a call of an operator next to nothing.
 
     Making a log record takes ten microseconds, a thousand times a step. What is known to be called
-    by the engine is only counted.
+    by the engine is only counted. Others who listen, as FlagGems' own record does, hear of each
+    place once.
     """
 
-    def __init__(self, watch: Watch, module: str) -> None:
-        self._watch, self._module = watch, module
+    def __init__(self, watch: Watch, logger: logging.Logger) -> None:
+        self._watch, self._logger = watch, logger
         self._known: dict[Any, Key | None] = {}
+        self._told: set[Any] = set()
 
     def __call__(self, message: Any, *arguments: Any, **keywords: Any) -> None:
         frame = sys._getframe(1)
-        if frame.f_code in self._known:
-            key = self._known[frame.f_code]
+        code = frame.f_code
+        if code in self._known:
+            key = self._known[code]
         else:
-            key = self._watch.called(self._module, frame)
+            key = self._watch.called(self._logger.name, frame)
             if key is None or key[2]:
-                self._known[frame.f_code] = key
+                self._known[code] = key
+            if code not in self._told:
+                self._told.add(code)
+                self._watch.deaf = True
+                logging.Logger.debug(self._logger, message, *arguments, **keywords)
+                self._watch.deaf = False
         if key is not None:
             self._watch.ran(key)
 
@@ -195,6 +205,8 @@ class _Handler(logging.Handler):
         if record.levelno > logging.DEBUG:
             logging.getLogger().handle(record)  # its warnings go where they would have gone
             return
+        if self._watch.deaf:
+            return
         frame: Any = sys._getframe(1)
         while frame.f_back is not None and frame.f_globals.get("__name__") == "logging":
             frame = frame.f_back
@@ -207,9 +219,10 @@ class _Handler(logging.Handler):
 def make_quick(watch: Watch) -> None:
     """Let every logger of FlagGems that there is by now only count."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        ours = name.partition(".")[0] == "flag_gems" and isinstance(logger, logging.Logger)
-        if ours and "debug" not in logger.__dict__:
-            logger.__dict__["debug"] = _Quick(watch, name)
+        if not isinstance(logger, logging.Logger) or "debug" in logger.__dict__:
+            continue
+        if name.partition(".")[0] == "flag_gems":
+            logger.__dict__["debug"] = _Quick(watch, logger)
 
 
 def observe(watch: Watch) -> None:

@@ -213,6 +213,14 @@ def test_flag_gems_that_is_not_there_is_refused(case: Case) -> None:
     assert case.machine.calls == []
 
 
+def test_a_folder_that_no_search_path_can_hold_is_refused(gems: Case) -> None:
+    with (
+        pytest.raises(UsageError, match="has ':' in it"),
+        gems.start(flag_gems=parse("all"), folder=gems.machine.folder / "a:b"),
+    ):
+        pass
+
+
 def test_two_switches_are_refused(gems: Case) -> None:
     with (
         pytest.raises(UsageError, match="USE_FLAGGEMS"),
