@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 
-from . import environment, metrics, samples
+from . import environment, metrics, outcome, samples
 from .clock import utc_now
 from .job import Job, Session
 from .journal import Journal, Key
@@ -48,9 +48,7 @@ def assemble(
         for p in job.plan.tasks
     ]
     seen = evidence.keep(job.output)
-    errors = sum(r.error is not None for r in responses)
-    allowed = job.config.max_error_rate
-    incomplete = errors > allowed * job.plan.total
+    state, reason = outcome.of(responses, job.plan.total, job.config.max_error_rate)
     settings = job.configured.settings()
     hidden = redact_command(job.config.env)
     settings["env"] = settings["env"].model_copy(update={"value": list(hidden)})
@@ -59,12 +57,9 @@ def assemble(
         name=job.config.name or job.output.stem,
         arm=job.config.arm,
         phase="preview" if job.plan.preview else "official",
-        state="incomplete" if incomplete else "complete",
-        reason=(
-            f"{errors} of {job.plan.total} requests failed, more than {100 * allowed:g} %"
-            if incomplete
-            else None
-        ),
+        state=state,
+        reason=reason,
+        shard=job.plan.shard,
         policy_sha256=job.plan.policy_sha256,
         started_at=journal.kept.started_at,
         ended_at=utc_now(),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from . import catalog, facts, finish, judging, platforms, serving, store
+from . import catalog, facts, finish, judging, platforms, serving, shards, store
 from .client import Answer, Client, ClientSettings, next_epoch
 from .clock import utc_now
 from .config import RunConfig
@@ -38,8 +38,9 @@ class Interrupted(Exception):
 
 
 def default_output(config: RunConfig, platform: str) -> Path:
-    """``results/<endpoint or platform>.json``."""
+    """``results/<endpoint or platform>.json``; of a shard, ``....shard-2-of-4.json``."""
     name = slug(config.base_url[0]) if config.base_url else platform
+    name += shards.suffix(config.shard)
     return store.RESULTS / f"{name}.json"
 
 

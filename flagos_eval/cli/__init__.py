@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "Check a machine before hours are spent on it.",
     "facts": "State what a server's machine is, for runs that ask it from elsewhere.",
     "run": "Ask a server the questions of benchmarks, and save what it answered.",
+    "merge": "Put the shards of a run together.",
     "compare": "Put two runs side by side, answer by answer.",
     "report": "Write a comparison to a file: an HTML page, Markdown, a release card, ...",
     "show": "Look at a run: its results, one answer, or what changed against another run.",

@@ -66,6 +66,9 @@ honoured.""",
 @click.option(
     "-L", "--limit", type=click.IntRange(1), help="Ask only N items of each task: a preview."
 )
+@click.option(
+    "--shard", metavar="I/N", help="Ask only part I of N; flagos-eval merge puts them together."
+)
 @click.option("--repeat", type=click.IntRange(1), help="Ask everything K times [1].")
 @click.option("--temperature", type=float, help="[0]")
 @click.option("--top-p", type=float, help="[1]")
@@ -159,7 +162,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             err=True,
         )
         return errors.EXIT_INTERRUPTED
-    return _finished(run, output)
+    return finished(run, output)
 
 
 def _api_key() -> str | None:
@@ -222,6 +225,8 @@ def _show_plan(plan: Plan, output: Path, choice: Choice | None) -> None:
     from ..reports._rows import inert
 
     config = plan.config
+    if plan.shard is not None:
+        click.echo(f"shard {plan.shard} of {sum(whole.n for whole in plan.shard.of)} items")
     for planned in plan.tasks:
         record = planned.items.record
         click.echo(
@@ -248,7 +253,10 @@ def _show_plan(plan: Plan, output: Path, choice: Choice | None) -> None:
     click.echo(f"output: {output}")
 
 
-def _finished(run: Run, output: Path) -> int:
+def finished(
+    run: Run, output: Path, again: str = "run the same command to ask the failed ones again"
+) -> int:
+    """Print what a run came to; the exit code."""
     from tabulate import tabulate
 
     from ..records import Status
@@ -267,10 +275,7 @@ def _finished(run: Run, output: Path) -> int:
         tabulate(rows, headers=headers, disable_numparse=True, colalign=["left"] + ["right"] * 7)
     )
     if run.state == "incomplete":
-        click.echo(
-            f"INCOMPLETE: {run.reason}. Saved {output}; "
-            "run the same command to ask the failed ones again."
-        )
+        click.echo(f"INCOMPLETE: {run.reason}. Saved {output}; {again}.")
         return errors.EXIT_INCOMPLETE
     if run.dispatch is not None:
         click.echo(f"operators: {operators(run)}")
@@ -279,5 +284,6 @@ def _finished(run: Run, output: Path) -> int:
         return errors.EXIT_NOT_COMPARABLE
     say_ungraded(run.results, output)
     preview = " (preview: not the whole benchmark)" if run.phase == "preview" else ""
-    click.echo(f"Saved {output}{preview}")
+    shard = f" (shard {run.shard}: merge it with the others)" if run.shard else ""
+    click.echo(f"Saved {output}{preview}{shard}")
     return errors.EXIT_OK

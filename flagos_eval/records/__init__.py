@@ -67,6 +67,7 @@ from .run import (
     StoredFile,
     TaskRecord,
     Weights,
+    Whole,
 )
 from .sample import (
     ImagePart,
@@ -151,6 +152,7 @@ __all__ = [
     "Usage",
     "Utc",
     "Weights",
+    "Whole",
     "canonical_json",
     "identity",
     "sha256_hex",

@@ -56,7 +56,7 @@ def verify_run(path: Path, load_task: LoadTask, *, tick: Tick = lambda: None) ->
         questions.check_logprobs(ledger, run, path, whole)
     except CorruptFile as error:
         ledger.wrong("log-probabilities", "a file of them", error.message)
-    if run.imported is None and run.shard is None and not run.parents:
+    if run.imported is None:
         _check_state(ledger, run)
         _check_phase(ledger, run, known)
     return ledger.close(f"run {run.name}")
@@ -96,7 +96,9 @@ def _check_state(ledger: Ledger, run: Run) -> None:
 
 
 def _check_phase(ledger: Ledger, run: Run, known: dict[str, Task]) -> None:
-    """Fewer items than a benchmark has, or another split of it, is a preview."""
+    """Fewer items than a benchmark has, or another split of it, is a preview; the items of a shard
+    count together with those of the others."""
+    whole = {task.task: task.n for task in run.shard.of} if run.shard else {}
     found: list[bool | None] = []
     for record in run.tasks:
         task = known.get(record.name)
@@ -105,8 +107,9 @@ def _check_phase(ledger: Ledger, run: Run, known: dict[str, Task]) -> None:
             continue
         dataset = task.dataset
         n = dataset.n.get(record.dataset.split)
+        asked = whole.get(record.name, len(record.expected))
         other = record.dataset.split != dataset.split
-        found.append(other or (None if n is None else len(record.expected) != n))
+        found.append(other or (None if n is None else asked != n))
     if True in found:
         ledger.same("phase", run.phase, "preview")
     elif None not in found:
