@@ -248,6 +248,7 @@ async def _ask_all(
         read_image=job.plan.read_image,
         api_key=job.api_key,
         on_epoch=journal.epoch,
+        tell=partial(_tell, report),
     )
     async with client:
         with _stoppable(answers, job.plan.total):
