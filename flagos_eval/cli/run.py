@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import errors
+from . import _ray
 from ._judge import judge_key, judge_options, say_ungraded
 from ._server import say_launch, server_options
 
@@ -69,6 +70,7 @@ honoured.""",
 @click.option(
     "--shard", metavar="I/N", help="Ask only part I of N; flagos-eval merge puts them together."
 )
+@_ray.ray_options
 @click.option("--repeat", type=click.IntRange(1), help="Ask everything K times [1].")
 @click.option("--temperature", type=float, help="[0]")
 @click.option("--top-p", type=float, help="[1]")
@@ -130,6 +132,12 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     from ..progress import Note, reporter
 
     like, like_path = _like(options["config_from"])
+    keys = {"api_key": _api_key(), "judge_key": judge_key()}
+    if _ray.is_spread(options):
+        configured = _configured(ctx, options, like)
+        output = options["output"] or running.default_output(configured.config, "ray")
+        run = _ray.spread(configured, options, like, like_path, output, keys)
+        return finished(run, output)
     configured, choice = serving.chosen(_configured(ctx, options, like))
     config = configured.config
     platform = "" if config.base_url else serving.platform_of(config).name
@@ -152,7 +160,6 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             plan = planning.make(
                 config, like=like, like_path=like_path, tell=lambda text: report(Note("data", text))
             )
-            keys = {"api_key": _api_key(), "judge_key": judge_key()}
             job = Job(configured, plan, output, typed_command(), fresh=options["fresh"], **keys)
             run = running.execute(job, report)
     except running.Interrupted as stopped:
@@ -201,7 +208,7 @@ def _configured(ctx: click.Context, options: dict[str, Any], like: Run | None) -
     }
     for name, value in options.items():
         source = sources.get(ctx.get_parameter_source(name))
-        if source and name not in _NOT_SETTINGS:
+        if source and name not in (_NOT_SETTINGS | _ray.NOT_SETTINGS):
             layers[source][name] = value
     address = os.environ.get("OPENAI_BASE_URL")
     if address and not any("base_url" in layer or "launcher" in layer for layer in layers.values()):
