@@ -210,8 +210,12 @@ class Client:
                 endpoint = self._spread.choose(asked)
                 asked.append(endpoint)
                 try:
-                    return await self._attempt(endpoint, body, attempts)
+                    reply = await self._attempt(endpoint, body, attempts)
+                    self._spread.answered(endpoint)
+                    return reply
                 except AttemptFailed as failed:
+                    if failed.error.kind is not ErrorKind.REJECTED:
+                        self._spread.failed(endpoint)
                     lost = failed.error.kind is ErrorKind.CONNECTION
                     if lost and await self._spread.leave(endpoint):
                         raise Gone(failed.error.message) from failed

@@ -19,7 +19,9 @@ from .server import Server
 
 _T = TypeVar("_T")
 _MISSES = 2
-"""Health checks in a row that an address may miss; a busy server may miss one."""
+"""Health checks in a row that drain an address; a busy server may miss one."""
+_MOST_FAILURES = 64
+"""That are remembered, so that an address that is well again is tried within some checks."""
 
 
 class Gone(Exception):
@@ -34,6 +36,8 @@ class Place:
     load: int = field(default=0, kw_only=True)
     """Attempts in flight."""
     asked: int = field(default=0, kw_only=True)
+    failures: int = field(default=0, kw_only=True)
+    """Attempts in a row that failed; they count as load, see `Spread.choose`."""
     alive: bool = field(default=True, kw_only=True)
     returned: bool = field(default=False, kw_only=True)
     """It was drained and came back, and nobody has looked yet whether it is another start."""
@@ -61,6 +65,9 @@ class Spread(Generic[P]):
         """The address to ask next: one that has not `failed`, where there is one, and the least
         busy of those.
 
+        A server that refuses everything at once is never busy, and would draw all requests: its
+        failures count as if they were in flight, until it answers or time has passed.
+
         Raises:
             ServerDied: none answers any more.
         """
@@ -71,7 +78,15 @@ class Spread(Generic[P]):
                 f"the server at {addresses} stopped answering",
                 hint="start it again and run the same command: answers so far are kept",
             )
-        return min(alive, key=lambda place: (place in failed, place.load, place.asked))
+        return min(alive, key=lambda p: (p in failed, p.load + p.failures, p.asked))
+
+    def answered(self, place: P) -> None:
+        """An attempt there gave an answer."""
+        place.failures = 0
+
+    def failed(self, place: P) -> None:
+        """An attempt there failed, and not by the request's own fault."""
+        place.failures = min(place.failures + 1, _MOST_FAILURES)
 
     async def asking(self, place: P, work: Awaitable[_T]) -> _T:
         """The result of `work`, an attempt at `place`.
@@ -142,6 +157,7 @@ class Spread(Generic[P]):
                 self.drain(place, f"missed {place.missed} health checks")
             return
         place.missed = 0
+        place.failures //= 2
         if not place.alive:
             place.alive, place.returned, place.drained = True, True, asyncio.Event()
             self._tell(f"{place.server.url} answers again, and is asked again")

@@ -711,6 +711,28 @@ def test_a_failed_request_is_tried_elsewhere() -> None:
     }
 
 
+def test_an_address_that_fails_at_once_does_not_draw_all_requests() -> None:
+    settings = replace(FAST, concurrency=8)
+    with (
+        ProtocolServer(faults=lambda info: ps.Status(503)) as broken,
+        ProtocolServer(delay=0.02) as well,
+    ):
+        asked = ask([broken, well], named(150), settings)
+        assert len(broken.requests) < 20
+    assert all(r.text is not None for r in asked.responses)
+
+
+def test_an_address_that_is_well_again_is_asked_again() -> None:
+    with ProtocolServer(faults=lambda info: ps.Status(503)) as ill, ProtocolServer() as well:
+        ill.delay = well.delay = 0.01
+
+        def cure() -> None:
+            ill.faults = None
+
+        asked = ask([ill, well], named(300), WATCHED, on_answer=after(50, cure))
+    assert sum(r.endpoint == ill.url for r in asked.responses) > 50
+
+
 def test_a_drained_address_costs_no_retry() -> None:
     with ProtocolServer() as dead, ProtocolServer(delay=0.01) as alive:
         asked = ask([dead, alive], named(30), replace(FAST, max_retries=0), before=dead.stop)
