@@ -204,6 +204,9 @@ def test_shards_are_run_and_merged(server, finished, tmp_path):
     assert_says(flagos_eval("compare", paths[0], "a.json", cwd=tmp_path), 4, "is shard 1/2")
     assert_says(flagos_eval("merge", *paths[::-1], "-o", "m.json", cwd=tmp_path), 0, "Saved m.json")
     assert_says(flagos_eval("verify", "m.json", cwd=tmp_path), 0)
+    assert_says(flagos_eval("show", paths[1], cwd=tmp_path), 0, "preview, shard 2/2")
+    assert_says(flagos_eval("show", "m.json", cwd=tmp_path), 0, "merged from 2 shards")
+    assert_says(flagos_eval("ls", "runs", cwd=tmp_path), 0, "shard 1/2")
     whole, merged = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "am")
     assert merged["results"] == whole["results"]
 

@@ -66,11 +66,16 @@ def merge(
     tasks = _installed(found, load_task)
     said = together.judges([one.run for one in found])
     stored, moved = files.write(found, belonging.shard_of(found[0]), out)
-    run = _run(found, tasks, moved, name or out.stem)
+    run = _run(found, tasks, moved, name)
     made = f"merged {len(found)} shards"
     revision = Revision(at=at, command=command, package_version=__version__, note=made)
     run = run.model_copy(
-        update={"files": stored, "judges": said, "revisions": (*run.revisions, revision)}
+        update={
+            "name": name or out.stem,
+            "files": stored,
+            "judges": said,
+            "revisions": (*run.revisions, revision),
+        }
     )
     run = Run.model_validate(run.model_dump())
     store.save(run, out)
@@ -104,7 +109,9 @@ def _installed(found: Sequence[Stored], load_task: LoadTask) -> dict[str, Task]:
     return tasks
 
 
-def _run(found: Sequence[Stored], tasks: dict[str, Task], moved: Sequence[int], name: str) -> Run:
+def _run(
+    found: Sequence[Stored], tasks: dict[str, Task], moved: Sequence[int], name: str | None
+) -> Run:
     runs = [one.run for one in found]
     first = runs[0]
     epochs, numbers = together.epochs(runs)
@@ -119,7 +126,6 @@ def _run(found: Sequence[Stored], tasks: dict[str, Task], moved: Sequence[int], 
     return first.model_copy(
         update={
             "id": sha256_hex(" ".join(parents).encode())[:32],
-            "name": name,
             "state": state,
             "reason": reason,
             "shard": None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import archive, comparison_file, seal, store
+from .. import archive, comparison_file, seal, shards, store
 from ..errors import CorruptFile, FlagosEvalError
 from ..records import Run, TaskRecord
 from ..scoring.batch import Tick
@@ -57,6 +57,7 @@ def verify_run(path: Path, load_task: LoadTask, *, tick: Tick = lambda: None) ->
     except CorruptFile as error:
         ledger.wrong("log-probabilities", "a file of them", error.message)
     if run.imported is None:
+        _check_share(ledger, run)
         _check_state(ledger, run)
         _check_phase(ledger, run, known)
     return ledger.close(f"run {run.name}")
@@ -82,6 +83,14 @@ def _task(ledger: Ledger, record: TaskRecord, load_task: LoadTask) -> Task | Non
     except FlagosEvalError as error:
         ledger.unchecked.append(f"{record.name}: {error.message}")
         return None
+
+
+def _check_share(ledger: Ledger, run: Run) -> None:
+    """A shard has every n-th item of each task; which ones, only the whole could show."""
+    if run.shard is not None:
+        wanted = {task.task: len(shards.share(range(task.n), run.shard)) for task in run.shard.of}
+        held = {task.name: len(task.expected) for task in run.tasks}
+        ledger.same(f"items of shard {run.shard}", held, {k: n for k, n in wanted.items() if n})
 
 
 def _check_state(ledger: Ledger, run: Run) -> None:
