@@ -29,6 +29,8 @@ from .progress import Note, Reporter, Silent
 from .records import Run
 from .task import Task
 
+_SAME = (*ASKED, "policy", "arm", "withhold_text", "judge_model", "judge_repeat")
+"""Settings by which a finished shard belongs to the command; a merge checks what answered."""
 _AGAIN = "run the same command: shards that are finished are kept"
 
 
@@ -110,8 +112,8 @@ def _is_finished(whole: Whole, index: int) -> bool:
     if not path.is_file():
         return False
     found = store.load(path)
-    now = whole.configured.settings()
-    for name in ASKED:
+    now = _portable(whole).configured.settings()
+    for name in _SAME:
         if name in found.settings and found.settings[name].value != now[name].value:
             raise SettingsChanged(
                 f"{path} was asked with {name} {found.settings[name].value!r}, not "

@@ -107,6 +107,8 @@ def test_finished_shards_of_other_settings_are_not_taken(
         save(given, on_ray.ask_shard(given, index, None))
     with pytest.raises(SettingsChanged, match=r"temperature 0\.0, not 0\.5"):
         spread(work, whole(work, server, 2, temperature=0.5))
+    with pytest.raises(SettingsChanged, match="policy None, not 'default'"):
+        spread(work, whole(work, server, 2, policy="default"))
 
 
 @pytest.mark.parametrize(
