@@ -117,8 +117,8 @@ class Plan:
         settings."""
         config = self.config.model_dump(mode="json")
         found: dict[str, JsonValue] = {name: config[name] for name in (*ASKED, *LAUNCHED)}
-        # Secrets stay out of the journal, and another secret is still the same run.
         found["shard"] = self.config.shard
+        # Secrets stay out of the journal, and another secret is still the same run.
         secret = ("set", "env", "docker_arg")
         found |= {name: list(redact_command(config[name])) for name in secret}
         for planned in self.tasks:
