@@ -10,13 +10,14 @@ PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 LMMS_VENV ?= .venv-lmms
+RAY_VENV ?= .venv-ray
 PINS ?= tools/constraints-latest.txt
 BIN := $(VENV)/bin
 JOBS ?= 2
 
 # make test-page  the report's page in a real headless Chromium
 # make recorded  write docs/recorded.md from the tests on recorded answers
-.PHONY: setup test recorded check proof docs wheelhouse lock test-vllm test-lmms test-install test-page clean
+.PHONY: setup test recorded check proof docs wheelhouse lock test-vllm test-lmms test-ray test-install test-page clean
 
 setup: $(VENV)/.ready
 
@@ -26,7 +27,7 @@ $(VENV)/.ready: pyproject.toml $(PINS) tools/setup.sh
 # ALSO="and not once" leaves out what takes long and hangs on no package's version.
 test: setup
 	$(BIN)/python -m pytest -n $(JOBS) \
-		-m "not vllm and not install and not lmms and not browser $(ALSO)"
+		-m "not vllm and not install and not lmms and not ray and not browser $(ALSO)"
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -43,6 +44,10 @@ test-vllm: setup
 test-lmms:
 	tools/with_lmms.sh "$(LMMS_VENV)" -m lmms tests/integration
 
+# Shards on a real Ray of this machine: an environment of its own (0.9 GB).
+test-ray:
+	tools/with_ray.sh "$(RAY_VENV)" -m ray tests/integration
+
 # The report's page in a real browser: needs Chromium (apt-get install chromium).
 test-page: setup
 	$(BIN)/python -m pip install --quiet --group browser
@@ -52,7 +57,7 @@ test-page: setup
 test-install: setup
 	$(BIN)/python -m pytest -m install
 
-proof: check test test-install test-page test-lmms test-vllm
+proof: check test test-install test-page test-lmms test-ray test-vllm
 
 # Needs the recorded answers (FLAGOS_EVAL_TEST_DATA, or ../shared/data).
 recorded: setup

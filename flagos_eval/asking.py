@@ -74,6 +74,7 @@ async def ask_all(
         read_image=job.plan.read_image,
         api_key=job.api_key,
         on_epoch=begin_epoch,
+        tell=lambda text: report(Note("server", text)),
     )
     keep = _keeper(journal, recorder, answers, report)
     async with client:

@@ -10,11 +10,21 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
+from .errors import NotComparable
 from .records import Check, JudgeRecord, Run, TaskRecord
 
 _SHOWN = 3
 _KEPT = 20
 """Items of a difference that a check names."""
+
+
+def refuse_shard(run: Run) -> None:
+    """Raise `NotComparable` for a part of a run: what it asked is no benchmark."""
+    if run.shard is not None:
+        raise NotComparable(
+            f"{run.name} is shard {run.shard} of a run, and no run to compare with",
+            hint=f"flagos-eval merge all {run.shard.count} shards, and take what comes of it",
+        )
 
 
 def checks(baseline: Run, candidate: Run, task: str) -> Iterator[Check]:

@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from . import prompt
 from .attempt import AttemptFailed, connect, failure_of, retries, within
 from .clock import utc_now
+from .endpoints import Gone, Place, Spread
 from .errors import ServerDied, ServerUnreachable
 from .records import Attempt, Epoch, ErrorKind, ImagePart, Request, RequestError, Response
 from .reply import InvalidReply, Reply, parse_reply
@@ -40,6 +41,8 @@ class ClientSettings:
     backoff: float = 0.5
     """Seconds before the first retry; doubles up to a minute."""
     logprobs: int | None = None
+    check_every: float = 5.0
+    """Seconds between health checks, where there are several addresses."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,12 @@ class Answer:
     logprobs: JsonValue
 
 
-@dataclass
-class Endpoint:
-    """One address, the start of the server behind it, and how busy it is."""
+@dataclass(eq=False)
+class Endpoint(Place):
+    """One address and the start of the server behind it."""
 
-    server: Server
     epoch: Epoch
     api: openai.AsyncOpenAI
-    load: int = 0
-    alive: bool = True
     connections: WeakSet[Any] = field(default_factory=WeakSet)
     """Open connections that an answer has come over."""
     opened: int = 0
@@ -81,6 +81,7 @@ class Client:
         read_image: Callable[[ImagePart], bytes],
         api_key: str | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.model, self.settings = model, settings
         self.epochs = list(epochs)
@@ -92,6 +93,7 @@ class Client:
             Endpoint(server, latest[server.url], connect(server.url, api_key, settings.timeout))
             for server in servers
         ]
+        self._spread = Spread(self._endpoints, check_every=settings.check_every, tell=tell)
 
     async def __aenter__(self) -> Client:
         return self
@@ -130,7 +132,8 @@ class Client:
 
         workers = [asyncio.create_task(work()) for _ in range(self.settings.concurrency)]
         try:
-            await asyncio.gather(*workers)
+            async with self._spread.watched():
+                await asyncio.gather(*workers)
         finally:
             for worker in workers:
                 worker.cancel()
@@ -145,31 +148,31 @@ class Client:
         """
         body = prompt.body(request, self.model, self._read_image, logprobs=self.settings.logprobs)
         attempts: list[Attempt] = []
+        asked: list[Endpoint] = []
         self._in_flight += 1
         in_flight = self._in_flight
         try:
             while True:
-                endpoint = self._choose()
-                endpoint.load += 1
                 try:
-                    reply = await self._with_retries(endpoint, body, attempts)
+                    reply = await self._with_retries(body, asked, attempts)
+                    await self._observe(asked[-1], _lost_at(asked[-1], attempts))
+                except Gone as gone:
+                    attempts[-1] = _given_up(attempts[-1], gone)
+                    continue  # another address may be alive; `choose` raises when none is
                 except AttemptFailed as failed:
-                    if failed.error.kind is ErrorKind.CONNECTION and await self._is_gone(endpoint):
-                        continue  # another address may be alive; `_choose` raises when none is
+                    lost = failed.error.kind is ErrorKind.CONNECTION
+                    if lost and await self._spread.is_gone(asked[-1]):
+                        continue
                     self._count_failure(failed.error)
                     return Answer(
                         self._response(
-                            request, order, in_flight, endpoint, attempts, failed.error, None
+                            request, order, in_flight, asked[-1], attempts, failed.error, None
                         ),
                         None,
                     )
-                finally:
-                    endpoint.load -= 1
-                lost = any(a.error and a.error.kind is ErrorKind.CONNECTION for a in attempts)
-                await self._observe(endpoint, lost)
                 self._failures = 0
                 return Answer(
-                    self._response(request, order, in_flight, endpoint, attempts, None, reply),
+                    self._response(request, order, in_flight, asked[-1], attempts, None, reply),
                     reply.logprobs,
                 )
         finally:
@@ -194,42 +197,52 @@ class Client:
         return parse_reply(raw.content)
 
     async def _with_retries(
-        self, endpoint: Endpoint, body: dict[str, Any], attempts: list[Attempt]
+        self, body: dict[str, Any], asked: list[Endpoint], attempts: list[Attempt]
     ) -> Reply:
+        """Each attempt at the address that is best then; `asked` and `attempts` grow with each.
+
+        Raises:
+            AttemptFailed: the last one failed.
+            Gone: the address was drained: this counts as no retry.
+        """
         async for attempt in retries(self.settings.max_retries, self.settings.backoff):
             with attempt:
-                started_at, start = utc_now(), time.monotonic()
-                error: RequestError | None = None
+                endpoint = self._spread.choose(asked)
+                asked.append(endpoint)
                 try:
-                    return await self._post(endpoint, body)
-                except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
-                    failed = failure_of(raised, self.settings.timeout)
-                    error = failed.error
-                    raise failed from raised
-                finally:
-                    attempts.append(
-                        Attempt(
-                            started_at=started_at,
-                            latency=round(time.monotonic() - start, 4),
-                            error=error,
-                        )
-                    )
+                    reply = await self._attempt(endpoint, body, attempts)
+                    self._spread.answered(endpoint)
+                    return reply
+                except AttemptFailed as failed:
+                    if failed.error.kind is not ErrorKind.REJECTED:
+                        self._spread.failed(endpoint)
+                    lost = failed.error.kind is ErrorKind.CONNECTION
+                    if lost and await self._spread.leave(endpoint):
+                        raise Gone(failed.error.message) from failed
+                    raise
         raise AssertionError("the retry loop ends by returning or raising")
 
-    def _choose(self) -> Endpoint:
-        alive = [endpoint for endpoint in self._endpoints if endpoint.alive]
-        if not alive:
-            addresses = ", ".join(endpoint.server.url for endpoint in self._endpoints)
-            raise ServerDied(
-                f"the server at {addresses} stopped answering",
-                hint="start it again and run the same command: answers so far are kept",
+    async def _attempt(
+        self, endpoint: Endpoint, body: dict[str, Any], attempts: list[Attempt]
+    ) -> Reply:
+        """One attempt, which is put on record."""
+        started_at, start = utc_now(), time.monotonic()
+        error: RequestError | None = None
+        try:
+            return await self._spread.asking(endpoint, self._post(endpoint, body))
+        except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
+            failed = failure_of(raised, self.settings.timeout)
+            error = failed.error
+            raise failed from raised
+        finally:
+            attempts.append(
+                Attempt(
+                    started_at=started_at,
+                    latency=round(time.monotonic() - start, 4),
+                    error=error,
+                    endpoint=endpoint.server.url,
+                )
             )
-        return min(alive, key=lambda endpoint: endpoint.load)
-
-    async def _is_gone(self, endpoint: Endpoint) -> bool:
-        if endpoint.alive and not await asyncio.to_thread(endpoint.server.healthy):
-            endpoint.alive = False
-        return not endpoint.alive
 
     def _count_failure(self, error: RequestError) -> None:
         if error.kind is ErrorKind.REJECTED:
@@ -246,11 +259,15 @@ class Client:
         """After an answer over a new connection: is this still the same start of the same server?
 
         A server takes its connections with it, so an answer over an old one needs no look. Where a
-        server does not tell when it started, a `lost` connection counts as a restart."""
-        if endpoint.checked == endpoint.opened and not lost:
+        server does not tell when it started, a `lost` connection counts as a restart, and so does
+        a return after it was drained."""
+        if endpoint.checked == endpoint.opened and not lost and not endpoint.returned:
             return
         async with endpoint.lock:
+            if not endpoint.alive:
+                raise Gone("drained before it said which start of it had answered")
             opened = endpoint.opened
+            lost, endpoint.returned = lost or endpoint.returned, False
             if endpoint.checked == opened and not lost:
                 return  # another request has looked while this one waited
             identity = await self._identity(endpoint)
@@ -270,6 +287,8 @@ class Client:
             try:
                 found = await asyncio.to_thread(endpoint.server.identity)
             except ServerUnreachable as error:
+                if pause is None and self._spread.drain(endpoint, "no longer says what it is"):
+                    raise Gone("gone before it said which start of it had answered") from error
                 if pause is None:
                     raise ServerDied(
                         f"the server at {endpoint.server.url} no longer says what it is "
@@ -358,6 +377,25 @@ def next_epoch(
     return before.model_copy(
         update={"index": index, "first_seen": utc_now(), "process_start": identity.process_start}
     )
+
+
+def _lost_at(endpoint: Endpoint, attempts: Sequence[Attempt]) -> bool:
+    """Whether a connection to this address was lost on the way to an answer."""
+    return any(
+        attempt.error is not None
+        and attempt.error.kind is ErrorKind.CONNECTION
+        and attempt.endpoint == endpoint.server.url
+        for attempt in attempts
+    )
+
+
+def _given_up(attempt: Attempt, gone: Gone) -> Attempt:
+    """An attempt whose address was drained: also one whose answer came cannot be used if nobody
+    knows which start of a server gave it."""
+    if attempt.error is not None:
+        return attempt
+    error = RequestError(kind=ErrorKind.CONNECTION, message=str(gone))
+    return attempt.model_copy(update={"error": error})
 
 
 def _note_connection(endpoint: Endpoint, stream: Any) -> None:

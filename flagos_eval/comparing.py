@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import served, tally
-from .checks import checks
+from .checks import checks, refuse_shard
 from .errors import NotComparable, UsageError
 from .policy import LoadedPolicy
 from .records import Check, Comparison, Difference, Noise, Run, Side, Tokens
@@ -41,9 +41,11 @@ def compare(baseline: Run, candidate: Run, inputs: Inputs) -> Comparison:
     """Pair two runs item by item, and judge them by a policy.
 
     Raises:
-        NotComparable: they have no task in common.
+        NotComparable: they have no task in common, or one is a shard.
         UsageError: an A/A run was not asked what its side was asked.
     """
+    for run in (baseline, candidate, *inputs.baseline_again, *inputs.candidate_again):
+        refuse_shard(run)
     common = [t.name for t in baseline.tasks if t.name in {c.name for c in candidate.tasks}]
     if not common:
         raise NotComparable(

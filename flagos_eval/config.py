@@ -59,6 +59,8 @@ class RunConfig(Record):
     revision: tuple[str, ...] = ()
     prompt: str | None = None
     limit: int | None = Field(None, ge=1)
+    shard: str | None = None
+    """``I/N``: ask only part I of N. Which questions there are does not depend on it."""
     repeat: int = Field(1, ge=1)
     temperature: float = Field(0.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from . import environment, metrics, samples
+from . import environment, metrics, outcome, samples
 from .clock import utc_now
 from .job import Job, Session
 from .journal import Journal, Key
@@ -50,9 +48,7 @@ def assemble(
         for p in job.plan.tasks
     ]
     seen = evidence.keep(job.output)
-    errors = sum(r.error is not None for r in responses)
-    allowed = job.config.max_error_rate
-    incomplete = errors > allowed * job.plan.total
+    state, reason = outcome.of(responses, job.plan.total, job.config.max_error_rate)
     settings = job.configured.settings()
     hidden = redact_command(job.config.env)
     settings["env"] = settings["env"].model_copy(update={"value": list(hidden)})
@@ -61,8 +57,9 @@ def assemble(
         name=job.config.name or job.output.stem,
         arm=job.config.arm,
         phase="preview" if job.plan.preview else "official",
-        state="incomplete" if incomplete else "complete",
-        reason=_why(responses, job.plan.total, allowed) if incomplete else None,
+        state=state,
+        reason=reason,
+        shard=job.plan.shard,
         policy_sha256=job.plan.policy_sha256,
         started_at=journal.kept.started_at,
         ended_at=utc_now(),
@@ -81,18 +78,6 @@ def assemble(
         tasks=tuple(p.record() for p in job.plan.tasks),
         responses=tuple(responses),
         scores=tuple(scores),
-    )
-
-
-def _why(responses: Sequence[Response], total: int, allowed: float) -> str:
-    """Why a run is incomplete, with what the servers said most often."""
-    said = Counter(r.error.message for r in responses if r.error is not None)
-    ((message, _),) = said.most_common(1)
-    # JSON has no such number: vLLM answers with this instead of log-probabilities.
-    computed = " (the model computes NaN)" if re.search(r"(?i)\bnan\b", message) else ""
-    return (
-        f"{sum(said.values())} of {total} requests failed, more than {100 * allowed:g} %; "
-        f"most often: {message[:200]}{computed}"
     )
 
 

@@ -51,12 +51,17 @@ def read(run: Run, path: Path, task: str) -> dict[str, Trace]:
     data = samples.read_stored(path, stored[0])
     return {
         wanted[number]: _trace(line, f"{name} line {number + 1}")
-        for number, line in enumerate(_lines(data, name))
+        for number, line in enumerate(lines(data, name))
         if number in wanted
     }
 
 
-def _lines(data: bytes, name: str) -> Iterator[bytes]:
+def lines(data: bytes, name: str) -> Iterator[bytes]:
+    """The lines of a file of log-probabilities.
+
+    Raises:
+        CorruptFile: it is damaged.
+    """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacked:
             read = 0

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .records import Group, Metric, Result, Sample, Score, Status
+from .records import ExpectedItem, Group, Metric, Result, Sample, Score, Status
 from .task import Aggregation, Task
 
 Pair = tuple["str | None", "float | None"]
 
 
-def aggregate(task: Task, samples: Iterable[Sample], scores: Sequence[Score]) -> Result:
+def aggregate(
+    task: Task, samples: Iterable[Sample | ExpectedItem], scores: Sequence[Score]
+) -> Result:
     """One task's result by one scorer.
 
     Args:

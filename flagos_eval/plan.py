@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import JsonValue
 
-from . import archive, catalog, dataset, policy, prompt, samples
+from . import archive, catalog, dataset, policy, prompt, samples, shards
+from .checks import refuse_shard
 from .config import ASKED, LAUNCHED, RunConfig, pairs
 from .dataset import Items, Source
 from .errors import DatasetError, NotComparable, UsageError
@@ -22,11 +24,14 @@ from .records import (
     Sample,
     Sampling,
     ScorerRecord,
+    Shard,
     TaskRecord,
     sha256_hex,
 )
 from .redact import redact_command
 from .task import HubDataset, Prompt, Scorer, Task
+
+_T = TypeVar("_T", Sample, ExpectedItem)
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,11 @@ class Plan:
     config: RunConfig
     tasks: tuple[PlannedTask, ...]
     policy_sha256: str | None = None
+    shard: Shard | None = None
 
     @property
     def preview(self) -> bool:
-        """Whether any benchmark is not asked in full."""
+        """Whether any benchmark is not asked in full, by all shards together."""
         return any(planned.items.preview for planned in self.tasks)
 
     @property
@@ -111,6 +117,7 @@ class Plan:
         settings."""
         config = self.config.model_dump(mode="json")
         found: dict[str, JsonValue] = {name: config[name] for name in (*ASKED, *LAUNCHED)}
+        found["shard"] = self.config.shard
         # Secrets stay out of the journal, and another secret is still the same run.
         secret = ("set", "env", "docker_arg")
         found |= {name: list(redact_command(config[name])) for name in secret}
@@ -138,9 +145,11 @@ def make(
         tell: Told what is being loaded, which can take minutes for a dataset that is downloaded.
 
     Raises:
-        UsageError: an unknown task, split, prompt; a setting for a task that is not run.
+        UsageError: an unknown task, split, prompt; a setting for a task that is not run; no such
+            shard.
         DatasetError: data is missing or has changed.
-        NotComparable: the requests are not those of `like`; lists the first that differ.
+        NotComparable: the requests are not those of `like`, which lists the first that differ, or
+            `like` is a shard.
     """
     folder = Path(config.tasks_dir) if config.tasks_dir else None
     tasks = catalog.load_tasks(config.tasks, folder)
@@ -149,12 +158,20 @@ def make(
         for name in named:
             if name not in {task.name for task in tasks}:
                 raise UsageError(f"--{option} {name}=...: {name!r} is not among the tasks")
+    part = None if config.shard is None else shards.parse(config.shard)
+    if like is not None:
+        refuse_shard(like)
+    whole: list[Items] = []
     planned: list[PlannedTask] = []
     for task in tasks:
         tell(f"loading {task.name}")
         items = _items(task, config, splits, revisions, like, like_path)
-        planned.append(_plan_task(task, config, items))
-    plan = Plan(config=config, tasks=tuple(planned), policy_sha256=_policy(config))
+        whole.append(items)
+        asked = shards.items(items, part) if part else items
+        if asked.samples:  # a shard of a small task can be empty
+            planned.append(_plan_task(task, config, asked))
+    shard = shards.record(part, tasks, whole) if part else None
+    plan = Plan(config=config, tasks=tuple(planned), policy_sha256=_policy(config), shard=shard)
     if like is not None:
         same_requests(plan, like)
     return plan
@@ -224,17 +241,17 @@ def _plan_task(task: Task, config: RunConfig, items: Items) -> PlannedTask:
     requests = tuple(
         prompt.request(sample, chosen, sampling, repeat=repeat, mm_processor_kwargs=limits)
         for repeat in range(config.repeat)
-        for sample in _shuffled(items.samples, repeat)
+        for sample in shuffled(items.samples, repeat)
     )
     return PlannedTask(task, items, chosen, task.scorers[0], sampling, config.repeat, requests)
 
 
-def _shuffled(samples: Sequence[Sample], repeat: int) -> list[Sample]:
+def shuffled(items: Sequence[_T], repeat: int) -> list[_T]:
     """The items in the order of a pass: the dataset's first, then an order of each pass's own, the
     same on every machine, so that a later pass meets other neighbours in its batches."""
     if repeat == 0:
-        return list(samples)
-    return sorted(samples, key=lambda s: sha256_hex(f"{repeat}\0{s.id}".encode()))
+        return list(items)
+    return sorted(items, key=lambda item: sha256_hex(f"{repeat}\0{item.id}".encode()))
 
 
 def _prompt(task: Task, name: str | None) -> Prompt:
@@ -261,7 +278,8 @@ def same_requests(plan: Plan, like: Run) -> None:
     """
     for planned in plan.tasks:
         try:
-            before = {item.id: item for item in like.task(planned.task.name).expected}
+            expected = shards.share(like.task(planned.task.name).expected, plan.shard)
+            before = {item.id: item for item in expected}
         except KeyError:
             raise NotComparable(f"the run to follow has no task {planned.task.name!r}") from None
         now = {item.id: item for item in planned.record().expected}

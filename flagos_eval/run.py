@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from . import catalog, facts, finish, judging, parts, platforms, serving, store
+from . import catalog, facts, finish, judging, parts, platforms, serving, shards, store
 from .asking import Interrupted as Interrupted
 from .asking import ask_all, is_answered, stoppable
 from .clock import utc_now
@@ -25,8 +25,9 @@ from .server import slug
 
 
 def default_output(config: RunConfig, platform: str) -> Path:
-    """``results/<endpoint or platform>.json``."""
+    """``results/<endpoint or platform>.json``; of a shard, ``....shard-2-of-4.json``."""
     name = slug(config.base_url[0]) if config.base_url else platform
+    name += shards.suffix(config.shard)
     return store.RESULTS / f"{name}.json"
 
 

@@ -56,7 +56,15 @@ def write(
         FileError: the folder cannot be written.
     """
     content = b"".join(_line(sample, bank, withhold) for sample in samples)
-    task = json.loads(content.split(b"\n", 1)[0])["sample"]["task"]
+    return keep(content, json.loads(content.split(b"\n", 1)[0])["sample"]["task"], run_path)
+
+
+def keep(content: bytes, task: str, run_path: Path) -> StoredFile:
+    """Store lines of a task's samples as `write` does.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
     name = f"{FOLDER}/{task}-{sha256_hex(content)[:16]}.jsonl.gz"
     path = run_path.parent / name
     if not _holds(path, content):
@@ -148,6 +156,23 @@ def read(
         held.keys() != expected.keys()
     ):
         raise CorruptFile(f"{path} does not hold the items of {run_path}")
+    return found
+
+
+def lines(run: Run, run_path: Path, task: str) -> list[bytes]:
+    """A task's samples as the lines that they were written as, each with its end.
+
+    Raises:
+        FileError: the sidecar is missing.
+        CorruptFile: it is not what was written, or holds another number of items.
+    """
+    stored = [file for file in run.files if file.kind == "samples" and file.task == task]
+    if not stored:
+        raise FileError(f"{run_path} has no samples stored for {task}")
+    data = _unpack(read_stored(run_path, stored[0]), run_path.parent / stored[0].path)
+    found = data.splitlines(keepends=True)
+    if len(found) != len(run.task(task).expected):
+        raise CorruptFile(f"{stored[0].path} does not hold the items of {run_path}")
     return found
 
 

@@ -192,6 +192,25 @@ def test_dry_run_shows_the_launchers_command(tmp_path):
     assert_says(result, 0, "--model /w/Qwen", "--max-model-len 4096", "--no-enable-prefix-caching")
 
 
+def test_shards_are_run_and_merged(server, finished, tmp_path):
+    for index in (1, 2):
+        result = flagos_eval(
+            "run", "-t", "shapes", "-L", 8, "--shard", f"{index}/2", "-q",
+            "--base-url", server.url, cwd=tmp_path,
+        )  # fmt: skip
+        assert_says(result, 0, f"shard-{index}-of-2.json", f"shard {index}/2: merge it")
+    paths = sorted((tmp_path / "results").glob("*.json"))
+    assert_says(flagos_eval("merge", paths[0], "-o", "m.json", cwd=tmp_path), 5, "2/2 (4 of 8")
+    assert_says(flagos_eval("compare", paths[0], "a.json", cwd=tmp_path), 4, "is shard 1/2")
+    assert_says(flagos_eval("merge", *paths[::-1], "-o", "m.json", cwd=tmp_path), 0, "Saved m.json")
+    assert_says(flagos_eval("verify", "m.json", cwd=tmp_path), 0)
+    assert_says(flagos_eval("show", paths[1], cwd=tmp_path), 0, "preview, shard 2/2")
+    assert_says(flagos_eval("show", "m.json", cwd=tmp_path), 0, "merged from 2 shards")
+    assert_says(flagos_eval("ls", "runs", cwd=tmp_path), 0, "shard 1/2")
+    whole, merged = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "am")
+    assert merged["results"] == whole["results"]
+
+
 # --- Looking -------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -110,6 +111,7 @@ def ask(
     api_key: str | None = None,
     on_answer: Callable[[Answer], object] = lambda answer: None,
     before: Callable[[], object] = lambda: None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Asked:
     """Ask and collect; `before` is called when the client knows the servers."""
     known = [running] if isinstance(running, ProtocolServer) else running
@@ -129,6 +131,7 @@ def ask(
             read_image=lambda part: IMAGE,
             api_key=api_key,
             on_epoch=asked.epochs.append,
+            tell=tell,
         )
         async with client:
             before()
@@ -542,7 +545,7 @@ def test_a_drained_address_is_not_asked_again() -> None:
     with ProtocolServer() as dead, ProtocolServer(delay=0.01) as alive:
         asked = ask([dead, alive], named(30), replace(FAST, concurrency=1), before=dead.stop)
     lost = [r for r in asked.responses if len(r.attempts) > 1]
-    assert len(lost) == 1 and len(lost[0].attempts) == FAST.max_retries + 2
+    assert len(lost) == 1 and len(lost[0].attempts) == 2
 
 
 # --- A server that goes away ----------------------------------------------------------------------
@@ -673,6 +676,193 @@ def test_a_start_that_cannot_be_told_ends_with_a_lost_connection() -> None:
     with WithoutMetrics(faults=fifth_waits) as server:
         asked = ask(server, named(20), on_answer=restart_after(10, server))
     assert {r.epoch for r in asked.responses} >= {0, 1}
+
+
+# --- Several addresses that go and come -----------------------------------------------------------
+
+WATCHED = replace(FAST, check_every=0.05)
+
+
+def at(response: Response) -> list[tuple[str | None, ErrorKind | None]]:
+    """Where each attempt was made, and how it ended."""
+    return [(a.endpoint, a.error.kind if a.error else None) for a in response.attempts]
+
+
+def test_every_attempt_names_its_address() -> None:
+    with (
+        ProtocolServer(faults=fail_first(1, ps.Status(500))) as one,
+        ProtocolServer(faults=fail_first(1, ps.Status(500))) as two,
+    ):
+        asked = ask([one, two], named(12))
+    seen = Counter(a.endpoint for r in asked.responses for a in r.attempts)
+    assert seen == {one.url: len(one.requests), two.url: len(two.requests)}
+
+
+def test_a_failed_request_is_tried_elsewhere() -> None:
+    with (
+        ProtocolServer(faults=lambda info: ps.Status(500)) as broken,
+        ProtocolServer() as well,
+    ):
+        asked = ask([broken, well], named(20), ONE_BY_ONE)
+    assert all(r.text is not None and r.endpoint == well.url for r in asked.responses)
+    assert {tuple(at(r)) for r in asked.responses} <= {
+        ((broken.url, ErrorKind.SERVER_ERROR), (well.url, None)),
+        ((well.url, None),),
+    }
+
+
+def test_an_address_that_fails_at_once_does_not_draw_all_requests() -> None:
+    settings = replace(FAST, concurrency=8)
+    with (
+        ProtocolServer(faults=lambda info: ps.Status(503)) as broken,
+        ProtocolServer(delay=0.02) as well,
+    ):
+        asked = ask([broken, well], named(150), settings)
+        assert len(broken.requests) < 20
+    assert all(r.text is not None for r in asked.responses)
+
+
+def test_an_address_that_is_well_again_is_asked_again() -> None:
+    with ProtocolServer(faults=lambda info: ps.Status(503)) as ill, ProtocolServer() as well:
+        ill.delay = well.delay = 0.01
+
+        def cure() -> None:
+            ill.faults = None
+
+        asked = ask([ill, well], named(300), WATCHED, on_answer=after(50, cure))
+    assert sum(r.endpoint == ill.url for r in asked.responses) > 50
+
+
+def test_a_drained_address_costs_no_retry() -> None:
+    with ProtocolServer() as dead, ProtocolServer(delay=0.01) as alive:
+        asked = ask([dead, alive], named(30), replace(FAST, max_retries=0), before=dead.stop)
+    assert all(r.text is not None and r.endpoint == alive.url for r in asked.responses)
+
+
+def test_an_address_that_comes_back_is_asked_again_as_another_start() -> None:
+    with ProtocolServer(delay=0.01) as one, ProtocolServer(delay=0.02) as two:
+        told: list[str] = []
+        back = after(60, two.start)
+        gone = after(20, two.stop)
+
+        def both(answer: Answer) -> None:
+            gone(answer)
+            back(answer)
+
+        asked = ask([one, two], named(300), WATCHED, on_answer=both, tell=told.append)
+    assert sorted(r.sample_id for r in asked.responses if r.text is not None) == [
+        f"{index:03}" for index in range(300)
+    ]
+    (begun,) = asked.epochs
+    assert (begun.endpoint, begun.process_start) == (two.url, two.start_time)
+    assert {r.epoch for r in asked.responses if r.endpoint == two.url} == {1, begun.index}
+    assert ["drained" in text or "again" in text for text in told] == [True, True]
+
+
+def test_a_return_counts_as_a_restart_where_a_server_does_not_tell() -> None:
+    with WithoutMetrics(delay=0.01) as one, WithoutMetrics(delay=0.01) as two:
+        gone, back = after(20, two.stop), after(60, two.start)
+
+        def both(answer: Answer) -> None:
+            gone(answer)
+            back(answer)
+
+        asked = ask([one, two], named(300), WATCHED, on_answer=both)
+    assert two.url in {epoch.endpoint for epoch in asked.epochs}
+
+
+class Frozen(ProtocolServer):
+    """A server that keeps its connections and says nothing more, as a machine that hangs."""
+
+    frozen = False
+
+    def page(self, path: str) -> Any:
+        if self.frozen and path in ("/health", "/v1/models"):
+            return None
+        return super().page(path)
+
+
+def test_what_waits_at_a_server_that_went_silent_is_asked_elsewhere() -> None:
+    with Frozen(delay=0.02) as silent, ProtocolServer(delay=0.02) as well:
+
+        def freeze() -> None:
+            silent.frozen = True
+            silent.faults = lambda info: ps.Hang()
+
+        start = time.monotonic()
+        settings = replace(WATCHED, timeout=60)
+        asked = ask([silent, well], named(60), settings, on_answer=after(20, freeze))
+        assert time.monotonic() - start < 20, "nobody waited for the time limit"
+    assert sum(r.text is not None for r in asked.responses) == 60
+    moved = [at(r) for r in asked.responses if len(r.attempts) > 1]
+    lost, found = (silent.url, ErrorKind.CONNECTION), (well.url, None)
+    assert moved and all(attempts == [lost, found] for attempts in moved)
+
+
+def test_all_addresses_that_die_stop_the_run_and_leave_no_errors() -> None:
+    with ProtocolServer(delay=0.01) as one, ProtocolServer(delay=0.01) as two:
+
+        def stop() -> None:
+            one.stop()
+            two.stop()
+
+        asked = ask([one, two], named(60), WATCHED, on_answer=after(20, stop))
+    assert isinstance(asked.stopped, ServerDied)
+    assert one.url in asked.stopped.message and two.url in asked.stopped.message
+    assert all(r.text is not None for r in asked.responses)
+
+
+def test_the_last_address_is_waited_for() -> None:
+    with ProtocolServer(delay=0.01) as one, ProtocolServer(delay=0.01) as two:
+
+        def stop() -> None:
+            one.stop()
+            two.stop()
+            threading.Timer(0.3, two.start).start()
+
+        settings = replace(WATCHED, max_retries=6, backoff=0.1)
+        asked = ask([one, two], named(60), settings, on_answer=after(20, stop))
+    assert asked.stopped is None
+    assert sum(r.text is not None for r in asked.responses) == 60
+
+
+def test_another_server_that_comes_back_at_an_address_stops_the_run() -> None:
+    with ProtocolServer(delay=0.01) as one, ProtocolServer(delay=0.01) as two:
+
+        def other() -> None:
+            two.version = "0.33.0"
+            two.restart()
+
+        asked = ask([one, two], named(200), WATCHED, on_answer=after(20, other))
+    assert isinstance(asked.stopped, ServerDied)
+    assert "version was '0.32.0', is '0.33.0'" in asked.stopped.message
+
+
+def test_no_answer_is_counted_twice_while_addresses_come_and_go() -> None:
+    with (
+        ProtocolServer(delay=0.005) as one,
+        ProtocolServer(delay=0.005) as two,
+        ProtocolServer(delay=0.005) as three,
+    ):
+        actions = [
+            after(n, action)
+            for n, action in (
+                *((40, one.stop), (90, one.start), (130, two.stop), (180, two.start)),
+                *((220, three.stop), (260, one.stop), (300, one.start), (320, three.start)),
+            )
+        ]
+
+        def act(answer: Answer) -> None:
+            for action in actions:
+                action(answer)
+
+        asked = ask([one, two, three], named(400), WATCHED, on_answer=act)
+    assert asked.stopped is None
+    assert sorted(r.sample_id for r in asked.responses) == [f"{i:03}" for i in range(400)]
+    assert all(r.text is not None for r in asked.responses)
+    where = {0: one.url, 1: two.url, 2: three.url} | {e.index: e.endpoint for e in asked.epochs}
+    assert all(r.endpoint == where[r.epoch or 0] for r in asked.responses)
+    assert all(r.attempts[-1].endpoint == r.endpoint for r in asked.responses)
 
 
 # --- Stopping -------------------------------------------------------------------------------------

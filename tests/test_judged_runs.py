@@ -9,7 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from protocol_server import ProtocolServer, prompt_text
 
 from flagos_eval import config, plan, store
 from flagos_eval.checks import checks
-from flagos_eval.errors import JudgeChanged, ServerRefused, UsageError
+from flagos_eval.clock import utc_now
+from flagos_eval.errors import JudgeChanged, NotComparable, ServerRefused, UsageError
 from flagos_eval.job import Job
+from flagos_eval.merging import merge
 from flagos_eval.progress import Silent
 from flagos_eval.records import Check, JudgeRecord, Run, Status
 from flagos_eval.rescore import answers, rescore
@@ -63,8 +65,15 @@ class Workplace:
     def output(self, name: str = "run") -> Path:
         return self.results / f"{name}.json"
 
-    def job(self, model: ProtocolServer, judge: ProtocolServer | None, name: str = "run") -> Job:
+    def job(
+        self,
+        model: ProtocolServer,
+        judge: ProtocolServer | None,
+        name: str = "run",
+        shard: str | None = None,
+    ) -> Job:
         given: dict[str, Any] = {
+            "shard": shard,
             "tasks": ("riddles",),
             "tasks_dir": str(self.tasks),
             "base_url": (model.url,),
@@ -83,6 +92,10 @@ class Workplace:
         self, model: ProtocolServer, judge: ProtocolServer | None = None, name: str = "run"
     ) -> Run:
         return execute(self.job(model, judge, name), Silent())
+
+    def merged(self, shards: Sequence[Run]) -> Run:
+        paths = [self.output(shard.name) for shard in shards]
+        return merge(paths, self.output("merged"), lambda _: TASK, at=utc_now(), command=())
 
     def command(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("FLAGOS_", "OPENAI_"))}
@@ -436,3 +449,55 @@ def test_judges_of_one_name_are_the_same_by_the_known_questions(
 
 def test_a_judge_record_needs_no_anchors() -> None:
     assert JudgeRecord(model="m", endpoint="http://h/v1", graded=0, failed=0).anchors == {}
+
+
+# --- In shards ------------------------------------------------------------------------------------
+
+
+def judged_shards(
+    work: Workplace, model: ProtocolServer, *judges: ProtocolServer | None
+) -> list[Run]:
+    jobs = [
+        work.job(model, judge, f"part-{index}", f"{index}/{len(judges)}")
+        for index, judge in enumerate(judges, 1)
+    ]
+    return [execute(job, Silent()) for job in jobs]
+
+
+def test_graded_shards_make_the_graded_run(
+    work: Workplace, model: ProtocolServer, judge: ProtocolServer
+) -> None:
+    whole = work.run(model, judge)
+    run = work.merged(judged_shards(work, model, judge, judge))
+    assert (run.results, run.scores) == (whole.results, whole.scores)
+    assert run.judges == whole.judges
+
+
+def test_ungraded_shards_are_merged_and_then_graded(
+    work: Workplace, model: ProtocolServer, judge: ProtocolServer
+) -> None:
+    whole = work.run(model, judge)
+    work.merged(judged_shards(work, model, None, None))
+    done = work.score(work.output("merged"), *by(judge), "-o", work.output("graded"))
+    assert done.returncode == 0, done.stderr
+    assert store.load(work.output("graded")).results == whole.results
+
+
+def test_a_graded_and_an_ungraded_shard_are_not_merged(
+    work: Workplace, model: ProtocolServer, judge: ProtocolServer
+) -> None:
+    with pytest.raises(NotComparable, match="the judge of riddles is") as caught:
+        work.merged(judged_shards(work, model, judge, None))
+    assert "flagos-eval score" in str(caught.value.hint)
+
+
+def test_shards_that_two_judges_of_one_name_graded_are_not_merged(
+    work: Workplace, model: ProtocolServer, judge: ProtocolServer
+) -> None:
+    shards = judged_shards(work, model, judge, judge)
+    known = shards[1].judges[0]
+    anchors = dict.fromkeys(known.anchors, "another grade")
+    other = known.model_copy(update={"anchors": anchors})
+    store.save(shards[1].model_copy(update={"judges": (other,)}), work.output("part-2"))
+    with pytest.raises(NotComparable, match="graded a known question"):
+        work.merged(shards)

@@ -19,6 +19,7 @@ from flagos_eval.operators import _hook, evidence, folder, installed
 from flagos_eval.operators.installed import Installed
 from flagos_eval.operators.selection import Selection, parse
 from flagos_eval.operators.switch import switch, vendor
+from flagos_eval.records import Dispatch, Operator
 
 KEYS = tuple((key, name) for name, key in standin_packages.OPERATORS.items())
 GEMS = Installed("5.0.2", frozenset(standin_packages.OPERATORS), KEYS)
@@ -475,3 +476,29 @@ def test_folders_of_an_earlier_run_prove_nothing(tmp_path: Path) -> None:
                 platform="cuda"), GEMS)  # fmt: skip
     folder.remove(folder.root(output))
     assert evidence.keep(output) is None
+
+
+# --- Several servers ------------------------------------------------------------------------------
+
+
+def dispatched(**fields: Any) -> Dispatch:
+    return Dispatch(requested="only:mm,exp", how="vllm", workers=1, **fields)
+
+
+def ran(name: str, count: int) -> Operator:
+    return Operator(name=name, module="flag_gems.ops", direct=True, count=count)
+
+
+def test_operators_of_several_servers_are_counted_together() -> None:
+    one = dispatched(operators=(ran("mm", 3),), idle=("exp",), problems=("a worker is silent",))
+    other = dispatched(operators=(ran("exp", 5), ran("mm", 1)))
+    found = evidence.together([one, other])
+    assert found is not None
+    assert [(op.name, op.count) for op in found.operators] == [("exp", 5), ("mm", 4)]
+    assert (found.workers, found.idle, found.problems) == (2, (), ("a worker is silent",))
+
+
+def test_one_server_together_is_itself_and_none_is_nothing() -> None:
+    one = dispatched(operators=(ran("mm", 3), ran("add", 1)), idle=("exp",))
+    assert evidence.together([one]) == one
+    assert evidence.together([]) is None

@@ -678,6 +678,35 @@ def test_one_of_two_addresses_may_die(work: Workplace, server: ProtocolServer) -
     assert all(r.text is not None for r in run.responses)
 
 
+def test_every_try_is_on_record_with_its_address(work: Workplace, server: ProtocolServer) -> None:
+    with ProtocolServer(answer=right_answer, delay=0.01) as other:
+        server.delay = 0.01
+        again = fail_first(1, ps.Status(503, retry_after=0))
+        other.faults = lambda info: None if number(info.body) is None else again(info)
+        run = work.run([server, other], max_retries=1)
+        saw = {s.url: sum(asked(s).values()) for s in (server, other)}
+    stored = store.load(work.output())
+    tries = Counter(a.endpoint for r in stored.responses for a in r.attempts)
+    assert tries == saw and sum(tries.values()) > N
+    assert run.state == "complete"
+
+
+def test_a_drained_address_is_told(work: Workplace, server: ProtocolServer) -> None:
+    events: list[Event] = []
+    with ProtocolServer(answer=right_answer, delay=0.01) as other:
+        server.delay = 0.01
+        stop = stop_after(6, other.stop)
+
+        def hear(event: Event) -> None:
+            events.append(event)
+            stop(event)
+
+        run = work.run([server, other], report=hear)
+    told = [event.text for event in events if isinstance(event, Note)]
+    assert sum(f"{other.url} refuses connections: drained" in text for text in told) == 1
+    assert all(r.text is not None for r in run.responses) and len(run.responses) == N
+
+
 def test_two_names_of_one_server_are_two_addresses(work: Workplace, server: ProtocolServer) -> None:
     server.delay = 0.01
     run = work.run([server, server.url.replace("127.0.0.1", "localhost")])

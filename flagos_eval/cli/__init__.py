@@ -25,6 +25,7 @@ COMMANDS = {
     "facts": "State what a server's machine is, for runs that ask it from elsewhere.",
     "run": "Ask a server the questions of benchmarks, and save what it answered.",
     "arms": "Ask several servers the same, one after the other, and compare them pair by pair.",
+    "merge": "Put the shards of a run together.",
     "compare": "Put two runs side by side, answer by answer.",
     "report": "Write a comparison to a file: an HTML page, Markdown, a release card, ...",
     "show": "Look at a run: its results, one answer, or what changed against another run.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .. import errors
+from . import _ray
 from . import run as _run
 from ._judge import judge_key
 from ._reference import max_age_option
@@ -25,7 +26,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def _run_settings(command: _F) -> _F:
     """Add every setting of ``run``, which then holds for all arms. Its help has them."""
-    left_out = {*_run.NOT_SETTINGS, "name", "arm"}
+    left_out = {*_run.NOT_SETTINGS, *_ray.NOT_SETTINGS, "name", "arm", "shard"}
     for option in reversed(_run.command.params):
         if isinstance(option, click.Option) and option.name not in left_out:
             hidden = copy.copy(option)

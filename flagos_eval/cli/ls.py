@@ -77,7 +77,7 @@ def _runs() -> list[dict[str, object]]:
             {
                 "run": str(path),
                 "state": run.state,
-                "phase": run.phase,
+                "phase": f"shard {run.shard}" if run.shard else run.phase,
                 "ended": run.ended_at[:16],
                 "tasks": ", ".join(task.name for task in run.tasks),
             }

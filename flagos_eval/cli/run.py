@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import errors
-from . import _reference
+from . import _ray, _reference
 from ._judge import judge_key, judge_options, say_ungraded
 from ._server import say_counters, say_launch, server_options
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..plan import Plan
     from ..records import Run
     from ..serving import Choice
+    from ..store import Stored
 
 NOT_SETTINGS = {
     *("output", "dry_run", "rate", "fresh", "config", "config_from", "plain", "quiet"),
@@ -71,6 +72,10 @@ honoured.""",
 @click.option(
     "-L", "--limit", type=click.IntRange(1), help="Ask only N items of each task: a preview."
 )
+@click.option(
+    "--shard", metavar="I/N", help="Ask only part I of N; flagos-eval merge puts them together."
+)
+@_ray.ray_options
 @click.option("--repeat", type=click.IntRange(1), help="Ask everything K times [1].")
 @click.option("--temperature", type=float, help="[0]")
 @click.option("--top-p", type=float, help="[1]")
@@ -132,10 +137,17 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     from ..job import Job
     from ..progress import Note, reporter
 
+    keys = {"api_key": _api_key(), "judge_key": judge_key()}
     reference = _reference.kept(options)
     like, like_path = (
         (reference.run, reference.path) if reference else _like(options["config_from"])
     )
+    if _ray.is_spread(options):
+        configured = _configured(ctx, options, like)
+        _reference.refuse_preview(reference, configured)
+        output = options["output"] or running.default_output(configured.config, "ray")
+        run = _ray.spread(configured, options, like, like_path, output, keys)
+        return _end(run, output, reference, configured)
     configured, choice = serving.chosen(_configured(ctx, options, like))
     _reference.refuse_preview(reference, configured)
     config = configured.config
@@ -160,7 +172,6 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             plan = planning.make(
                 config, like=like, like_path=like_path, tell=lambda text: report(Note("data", text))
             )
-            keys = {"api_key": _api_key(), "judge_key": judge_key()}
             job = Job(configured, plan, output, typed_command(), fresh=options["fresh"], **keys)
             run = running.execute(job, report)
     except running.Interrupted as stopped:
@@ -170,7 +181,12 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             err=True,
         )
         return errors.EXIT_INTERRUPTED
-    code = _finished(run, output)
+    return _end(run, output, reference, configured)
+
+
+def _end(run: Run, output: Path, reference: Stored | None, configured: Configured) -> int:
+    """What a run came to, and, with ``--reference``, what it comes to beside that one."""
+    code = finished(run, output)
     if reference is None or code != errors.EXIT_OK:
         return code
     return _reference.against(reference, output, configured)
@@ -217,7 +233,7 @@ def given(ctx: click.Context, options: dict[str, Any]) -> dict[Source, dict[str,
     }
     for name, value in options.items():
         source = sources.get(ctx.get_parameter_source(name))
-        if source and name not in NOT_SETTINGS:
+        if source and name not in (NOT_SETTINGS | _ray.NOT_SETTINGS):
             layers[source][name] = value
     return layers
 
@@ -237,6 +253,8 @@ def show_questions(plan: Plan) -> None:
     from ..records import TextPart
     from ..reports._rows import inert
 
+    if plan.shard is not None:
+        click.echo(f"shard {plan.shard} of {sum(whole.n for whole in plan.shard.of)} items")
     for planned in plan.tasks:
         record = planned.items.record
         click.echo(
@@ -269,7 +287,10 @@ def show_server(config: RunConfig, output: Path, choice: Choice | None) -> None:
     click.echo(f"output: {output}")
 
 
-def _finished(run: Run, output: Path) -> int:
+def finished(
+    run: Run, output: Path, again: str = "run the same command to ask the failed ones again"
+) -> int:
+    """Print what a run came to; the exit code."""
     from tabulate import tabulate
 
     from ..records import Status
@@ -289,10 +310,7 @@ def _finished(run: Run, output: Path) -> int:
     )
     say_counters(run)
     if run.state == "incomplete":
-        click.echo(
-            f"INCOMPLETE: {run.reason}. Saved {output}; "
-            "run the same command to ask the failed ones again."
-        )
+        click.echo(f"INCOMPLETE: {run.reason}. Saved {output}; {again}.")
         return errors.EXIT_INCOMPLETE
     if run.dispatch is not None:
         click.echo(f"operators: {operators(run)}")
@@ -301,5 +319,6 @@ def _finished(run: Run, output: Path) -> int:
         return errors.EXIT_NOT_COMPARABLE
     say_ungraded(run.results, output)
     preview = " (preview: not the whole benchmark)" if run.phase == "preview" else ""
-    click.echo(f"Saved {output}{preview}")
+    shard = f" (shard {run.shard}: merge it with the others)" if run.shard else ""
+    click.echo(f"Saved {output}{preview}{shard}")
     return errors.EXIT_OK

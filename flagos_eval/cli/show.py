@@ -73,7 +73,10 @@ def _summary(run: Run, task: str | None) -> None:
     from ..served import ran
     from ..tally import tally
 
-    click.echo(f"{inert(run.name)}  {run.state}, {run.phase}  {run.started_at} to {run.ended_at}")
+    part = f", shard {run.shard}" if run.shard else ""
+    part += f", merged from {len(run.parents)} shards" if run.parents else ""
+    when = f"{run.started_at} to {run.ended_at}"
+    click.echo(f"{inert(run.name)}  {run.state}, {run.phase}{part}  {when}")
     if run.imported:
         names = [inert(name) for name in run.imported.files]
         files = ", ".join(names if len(names) <= 3 else [*names[:3], f"{len(names) - 3} more"])

@@ -4,7 +4,7 @@ was asked for. Pure, but for the file."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,26 @@ def read(data: bytes, name: str) -> Dispatch:
         raise CorruptFile(f"{name} holds no records of operators: {error}") from error
 
 
+def together(dispatches: Sequence[Dispatch]) -> Dispatch | None:
+    """The operators of several servers that were asked for the same."""
+    if not dispatches:
+        return None
+    counted: dict[tuple[str, str, bool], int] = {}
+    for operator in (operator for one in dispatches for operator in one.operators):
+        key = (operator.module, operator.name, operator.direct)
+        counted[key] = counted.get(key, 0) + operator.count
+    ran = {name for _, name, _ in counted}
+    idle = sorted({name for one in dispatches for name in one.idle} - ran)
+    return dispatches[0].model_copy(
+        update={
+            "workers": sum(one.workers for one in dispatches),
+            "operators": _listed(counted),
+            "idle": tuple(idle),
+            "problems": tuple(dict.fromkeys(p for one in dispatches for p in one.problems)),
+        }
+    )
+
+
 def judge(lines: Sequence[Line]) -> Dispatch:
     """Which operators ran in the starts that answered, and what contradicts the request."""
     starts = [line for line in lines if line["event"] == "start"]
@@ -90,6 +110,10 @@ def _operators(lines: Iterable[Line]) -> tuple[Operator, ...]:
         if line["event"] in ("operator", "count"):
             key = (line["module"], line["name"], line["direct"])
             counted[key] = counted.get(key, 0) + line.get("count", 0)
+    return _listed(counted)
+
+
+def _listed(counted: Mapping[tuple[str, str, bool], int]) -> tuple[Operator, ...]:
     found = [
         Operator(module=module, name=name, direct=direct, count=count)
         for (module, name, direct), count in counted.items()

@@ -73,6 +73,7 @@ from .run import (
     StoredFile,
     TaskRecord,
     Weights,
+    Whole,
 )
 from .sample import (
     ImagePart,
@@ -161,6 +162,7 @@ __all__ = [
     "Usage",
     "Utc",
     "Weights",
+    "Whole",
     "canonical_json",
     "identity",
     "sha256_hex",

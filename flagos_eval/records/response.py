@@ -38,6 +38,8 @@ class Attempt(Record):
     started_at: Utc
     latency: float = Field(ge=0)
     error: RequestError | None = None
+    endpoint: str | None = None
+    """The address that was asked; None in runs of versions that did not keep it."""
 
 
 class Usage(Record):

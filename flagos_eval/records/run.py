@@ -197,11 +197,34 @@ class Import(Record):
     """What the source does not say, and nothing here makes up: usage, sampling, ..."""
 
 
+class Whole(Record):
+    """A task of which a shard asks a part."""
+
+    task: str
+    n: int = Field(ge=1)
+    """Items of all shards together."""
+    fingerprint: Sha256
+    """`DatasetRecord.fingerprint` over all of them, by which a merge tells that nothing is missing.
+    """
+
+
 class Shard(Record):
-    """Part ``index`` (from 1) of ``count``."""
+    """Part ``index`` (from 1) of ``count``: every ``count``-th item of each task, from the
+    ``index``-th on."""
 
     index: int = Field(ge=1)
     count: int = Field(ge=1)
+    of: tuple[Whole, ...]
+    """Every task of the whole run, also one that is too small for this part."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Shard:
+        if self.index > self.count:
+            raise ValueError(f"there is no part {self.index} of {self.count}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
 
 
 class Revision(Record):
@@ -228,12 +251,15 @@ class Run(Record):
     name: str
     arm: str | None = None
     phase: Literal["preview", "official"]
-    """``preview`` whenever fewer items than the benchmark has were asked."""
+    """``preview`` whenever fewer items than the benchmark has were asked; of a shard, by all shards
+    together."""
     state: Literal["complete", "incomplete"]
     reason: str | None = None
     """Why it is incomplete."""
     shard: Shard | None = None
+    """Which part of a run this is; it cannot be compared before it is merged with the others."""
     parents: tuple[str, ...] = ()
+    """The ids of the shards that this run was merged from, in their order."""
     policy_sha256: Sha256 | None = None
     """Of the policy that was declared before the run."""
     started_at: Utc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import archive, comparison_file, seal, store
+from .. import archive, comparison_file, seal, shards, store
 from ..errors import CorruptFile, FlagosEvalError
 from ..records import Run, TaskRecord
 from ..scoring.batch import Tick
@@ -58,7 +58,8 @@ def verify_run(path: Path, load_task: LoadTask, *, tick: Tick = lambda: None) ->
     except CorruptFile as error:
         ledger.wrong("log-probabilities", "a file of them", error.message)
     check_counters(ledger, run)
-    if run.imported is None and run.shard is None and not run.parents:
+    if run.imported is None:
+        _check_share(ledger, run)
         _check_state(ledger, run)
         _check_phase(ledger, run, known)
     return ledger.close(f"run {run.name}")
@@ -86,6 +87,14 @@ def _task(ledger: Ledger, record: TaskRecord, load_task: LoadTask) -> Task | Non
         return None
 
 
+def _check_share(ledger: Ledger, run: Run) -> None:
+    """A shard has every n-th item of each task; which ones, only the whole could show."""
+    if run.shard is not None:
+        wanted = {task.task: len(shards.share(range(task.n), run.shard)) for task in run.shard.of}
+        held = {task.name: len(task.expected) for task in run.tasks}
+        ledger.same(f"items of shard {run.shard}", held, {k: n for k, n in wanted.items() if n})
+
+
 def _check_state(ledger: Ledger, run: Run) -> None:
     """A run is complete if everything has a response, and few enough of those are errors."""
     setting = run.settings.get("max_error_rate")
@@ -98,7 +107,9 @@ def _check_state(ledger: Ledger, run: Run) -> None:
 
 
 def _check_phase(ledger: Ledger, run: Run, known: dict[str, Task]) -> None:
-    """Fewer items than a benchmark has, or another split of it, is a preview."""
+    """Fewer items than a benchmark has, or another split of it, is a preview; the items of a shard
+    count together with those of the others."""
+    whole = {task.task: task.n for task in run.shard.of} if run.shard else {}
     found: list[bool | None] = []
     for record in run.tasks:
         task = known.get(record.name)
@@ -107,8 +118,9 @@ def _check_phase(ledger: Ledger, run: Run, known: dict[str, Task]) -> None:
             continue
         dataset = task.dataset
         n = dataset.n.get(record.dataset.split)
+        asked = whole.get(record.name, len(record.expected))
         other = record.dataset.split != dataset.split
-        found.append(other or (None if n is None else len(record.expected) != n))
+        found.append(other or (None if n is None else asked != n))
     if True in found:
         ledger.same("phase", run.phase, "preview")
     elif None not in found:
