@@ -7,23 +7,26 @@ that is gone stops the run instead of turning thousands of questions into errors
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
-from weakref import WeakSet
 
 import openai
 from pydantic import JsonValue
 
 from . import prompt
-from .attempt import AttemptFailed, connect, failure_of, retries, within
+from .attempt import AttemptFailed, failure_of, retried, within
 from .clock import utc_now
-from .errors import ServerDied, ServerUnreachable
+from .endpoint import Endpoint
+from .errors import ServerDied
 from .records import Attempt, Epoch, ErrorKind, ImagePart, Request, RequestError, Response
 from .reply import InvalidReply, Reply, parse_reply
-from .server import Identity, Server
+from .server import Server
+from .transport import Link
 
 _HOPELESS = 50
 """Requests in a row that failed after all their retries, with no answer between them."""
@@ -50,24 +53,6 @@ class Answer:
     logprobs: JsonValue
 
 
-@dataclass
-class Endpoint:
-    """One address, the start of the server behind it, and how busy it is."""
-
-    server: Server
-    epoch: Epoch
-    api: openai.AsyncOpenAI
-    load: int = 0
-    alive: bool = True
-    connections: WeakSet[Any] = field(default_factory=WeakSet)
-    """Open connections that an answer has come over."""
-    opened: int = 0
-    """How many there have been."""
-    checked: int = 0
-    """How many there had been when the server was last asked who it is."""
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class Client:
     """Asks one model at one or several addresses. An async context manager."""
 
@@ -84,12 +69,13 @@ class Client:
     ) -> None:
         self.model, self.settings = model, settings
         self.epochs = list(epochs)
-        self._read_image, self._on_epoch = read_image, on_epoch
+        self._read_image = read_image
         self._failures = 0
         self._in_flight = 0
-        latest = {epoch.endpoint: epoch for epoch in epochs}
         self._endpoints = [
-            Endpoint(server, latest[server.url], connect(server.url, api_key, settings.timeout))
+            Endpoint(
+                server, self.epochs, model, Link(server.url, api_key, settings.timeout), on_epoch
+            )
             for server in servers
         ]
 
@@ -103,7 +89,7 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         for endpoint in self._endpoints:
-            await endpoint.api.close()
+            await endpoint.link.close()
 
     async def complete(
         self,
@@ -143,7 +129,9 @@ class Client:
             ServerDied: see `complete`.
             ServerRefused: see `complete`.
         """
-        body = prompt.body(request, self.model, self._read_image, logprobs=self.settings.logprobs)
+        body = prompt.encoded(
+            request, self.model, self._read_image, logprobs=self.settings.logprobs
+        )
         attempts: list[Attempt] = []
         self._in_flight += 1
         in_flight = self._in_flight
@@ -152,9 +140,13 @@ class Client:
                 endpoint = self._choose()
                 endpoint.load += 1
                 try:
-                    reply = await self._with_retries(endpoint, body, attempts)
+                    reply = await retried(
+                        partial(self._attempt, endpoint, body, attempts),
+                        self.settings.max_retries,
+                        self.settings.backoff,
+                    )
                 except AttemptFailed as failed:
-                    if failed.error.kind is ErrorKind.CONNECTION and await self._is_gone(endpoint):
+                    if failed.error.kind is ErrorKind.CONNECTION and await endpoint.is_gone():
                         continue  # another address may be alive; `_choose` raises when none is
                     self._count_failure(failed.error)
                     return Answer(
@@ -166,7 +158,7 @@ class Client:
                 finally:
                     endpoint.load -= 1
                 lost = any(a.error and a.error.kind is ErrorKind.CONNECTION for a in attempts)
-                await self._observe(endpoint, lost)
+                await endpoint.observe(lost)
                 self._failures = 0
                 return Answer(
                     self._response(request, order, in_flight, endpoint, attempts, None, reply),
@@ -182,39 +174,26 @@ class Client:
             InvalidReply: the answer is no chat completion.
             openai.OpenAIError: as the library raises it.
         """
-        return await self._post(self._endpoints[0], body)
+        return await self._post(self._endpoints[0], json.dumps(body).encode("ascii"))
 
-    async def _post(self, endpoint: Endpoint, body: dict[str, Any]) -> Reply:
-        known, extra = prompt.split_body(body)
-        # httpx's time-outs count the gaps between bytes; an answer that trickles in needs a total
-        # one.
-        call = endpoint.api.chat.completions.with_raw_response.create(**known, extra_body=extra)
-        raw = await within(self.settings.timeout, call)
-        _note_connection(endpoint, raw.http_response.extensions.get("network_stream"))
-        return parse_reply(raw.content)
+    async def _post(self, endpoint: Endpoint, body: bytes) -> Reply:
+        # A transport's time-outs count the gaps between bytes; an answer that trickles in needs a
+        # total one.
+        return parse_reply(await within(self.settings.timeout, endpoint.link.post(body)))
 
-    async def _with_retries(
-        self, endpoint: Endpoint, body: dict[str, Any], attempts: list[Attempt]
-    ) -> Reply:
-        async for attempt in retries(self.settings.max_retries, self.settings.backoff):
-            with attempt:
-                started_at, start = utc_now(), time.monotonic()
-                error: RequestError | None = None
-                try:
-                    return await self._post(endpoint, body)
-                except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
-                    failed = failure_of(raised, self.settings.timeout)
-                    error = failed.error
-                    raise failed from raised
-                finally:
-                    attempts.append(
-                        Attempt(
-                            started_at=started_at,
-                            latency=round(time.monotonic() - start, 4),
-                            error=error,
-                        )
-                    )
-        raise AssertionError("the retry loop ends by returning or raising")
+    async def _attempt(self, endpoint: Endpoint, body: bytes, attempts: list[Attempt]) -> Reply:
+        """One attempt, which is put on record."""
+        started_at, start = utc_now(), time.monotonic()
+        error: RequestError | None = None
+        try:
+            return await self._post(endpoint, body)
+        except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
+            failed = failure_of(raised, self.settings.timeout)
+            error = failed.error
+            raise failed from raised
+        finally:
+            latency = round(time.monotonic() - start, 4)
+            attempts.append(Attempt(started_at=started_at, latency=latency, error=error))
 
     def _choose(self) -> Endpoint:
         alive = [endpoint for endpoint in self._endpoints if endpoint.alive]
@@ -226,11 +205,6 @@ class Client:
             )
         return min(alive, key=lambda endpoint: endpoint.load)
 
-    async def _is_gone(self, endpoint: Endpoint) -> bool:
-        if endpoint.alive and not await asyncio.to_thread(endpoint.server.healthy):
-            endpoint.alive = False
-        return not endpoint.alive
-
     def _count_failure(self, error: RequestError) -> None:
         if error.kind is ErrorKind.REJECTED:
             return
@@ -241,49 +215,6 @@ class Client:
                 f"each, the last with: {error.message}",
                 hint="see the server's log; then run the same command: answers so far are kept",
             )
-
-    async def _observe(self, endpoint: Endpoint, lost: bool) -> None:
-        """After an answer over a new connection: is this still the same start of the same server?
-
-        A server takes its connections with it, so an answer over an old one needs no look. Where a
-        server does not tell when it started, a `lost` connection counts as a restart."""
-        if endpoint.checked == endpoint.opened and not lost:
-            return
-        async with endpoint.lock:
-            opened = endpoint.opened
-            if endpoint.checked == opened and not lost:
-                return  # another request has looked while this one waited
-            identity = await self._identity(endpoint)
-            epoch = next_epoch(endpoint.epoch, identity, self.model, index=len(self.epochs))
-            silent = identity.process_start is None and endpoint.epoch.process_start is None
-            if epoch is not None and (lost or not silent):
-                endpoint.epoch = epoch
-                self.epochs.append(epoch)
-                if self._on_epoch is not None:
-                    self._on_epoch(epoch)
-            endpoint.checked = opened
-
-    async def _identity(self, endpoint: Endpoint) -> Identity:
-        """What a server says it is; asked again where a busy one left something unsaid."""
-        before = endpoint.epoch
-        for pause in (1.0, 3.0, None):
-            try:
-                found = await asyncio.to_thread(endpoint.server.identity)
-            except ServerUnreachable as error:
-                if pause is None:
-                    raise ServerDied(
-                        f"the server at {endpoint.server.url} no longer says what it is "
-                        f"({error.message})",
-                        hint="start it again and run the same command: answers so far are kept",
-                    ) from error
-            else:
-                silent = (before.version and not found.version) or (
-                    before.process_start and not found.process_start
-                )
-                if not silent or pause is None:
-                    return found
-            await asyncio.sleep(pause)
-        raise AssertionError("the last try returns or raises")
 
     def _response(
         self,
@@ -316,53 +247,3 @@ class Client:
             attempts=tuple(attempts),
             latency=attempts[-1].latency,
         )
-
-
-def next_epoch(
-    before: Epoch, identity: Identity, model: str, *, index: int, launched: bool = False
-) -> Epoch | None:
-    """The epoch that begins if the server was started anew, or None if it is still the same start.
-
-    Args:
-        before: The last epoch seen at this address.
-        identity: What the server says now.
-        model: The model asked for.
-        index: Number of the epoch that would begin.
-        launched: The server was started by this program just now.
-
-    Raises:
-        ServerDied: another version, model or context length answers now: its answers must not be
-            mixed in.
-    """
-    found = identity.model(model, before.endpoint)
-    changed = [
-        f"{name} was {was!r}, is {now!r}"
-        for name, was, now in (
-            ("version", before.version, identity.version),
-            ("model root", before.model_root, found.root),
-            ("max_model_len", before.max_model_len, found.max_model_len),
-        )
-        if was != now
-    ]
-    if changed:
-        raise ServerDied(
-            f"another server answers at {before.endpoint}: {'; '.join(changed)}",
-            hint="start the server as it was, or begin a new run: --fresh, or -o another file",
-        )
-    if (
-        not launched
-        and before.process_start is not None
-        and identity.process_start == before.process_start
-    ):
-        return None
-    return before.model_copy(
-        update={"index": index, "first_seen": utc_now(), "process_start": identity.process_start}
-    )
-
-
-def _note_connection(endpoint: Endpoint, stream: Any) -> None:
-    """Count the connection that an answer came over, unless it is known."""
-    if stream is None or stream not in endpoint.connections:
-        endpoint.opened += 1
-    if stream is not None:
-        endpoint.connections.add(stream)

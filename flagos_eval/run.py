@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from . import catalog, facts, finish, judging, platforms, serving, store
-from .client import Answer, Client, ClientSettings, next_epoch
+from .client import Answer, Client, ClientSettings
 from .clock import utc_now
 from .config import RunConfig
+from .endpoint import next_epoch
 from .errors import FinishedRun, FlagosEvalError, IncompleteRun, ServerRefused, UsageError
 from .job import Job, Session
 from .journal import Journal, Key, open_journal
