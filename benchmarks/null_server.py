@@ -2,9 +2,9 @@
 
     python benchmarks/null_server.py [--delay-ms N]
 
-Speaks as much of vLLM's protocol as `flagos-eval run` needs. It counts what it gets (``/stats``) and
-reads no body, except for its length: that is what the token counts follow, so that a picture shows in
-them. Prints its address when it listens, and ends with its standard input.
+Speaks as much of vLLM's protocol as `flagos-eval run` needs. It counts what it gets (``/stats``)
+and reads of a body only the length, which its token counts follow, so that a picture shows in them.
+Prints its address when it listens, and ends with its standard input.
 """
 
 from __future__ import annotations

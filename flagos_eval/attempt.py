@@ -78,13 +78,18 @@ async def within(seconds: float, work: Awaitable[_T]) -> _T:
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
-            raise asyncio.TimeoutError
+    except asyncio.CancelledError:
+        await _ended(task)
+        raise
+    if task.done():
         return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    await _ended(task)
+    raise asyncio.TimeoutError
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def failure_of(error: BaseException, timeout: float, key: str = MODEL_KEY) -> AttemptFailed:

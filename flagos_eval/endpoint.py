@@ -1,4 +1,4 @@
-"""One address of a model: its connection, how busy it is, and which start of a server is behind it."""
+"""One address of a model: its connection, how busy it is, and which start of a server answers."""
 
 from __future__ import annotations
 

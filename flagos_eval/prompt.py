@@ -16,6 +16,8 @@ from .errors import DatasetError
 from .records import ImagePart, Message, Request, Sample, Sampling, TextPart
 from .task import Prompt
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 def request(
     sample: Sample,
@@ -121,7 +123,7 @@ def _part(part: TextPart | ImagePart, read_image: Callable[[ImagePart], bytes]) 
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def _image(part: ImagePart, read_image: Callable[[ImagePart], bytes]) -> dict[str, Any]:

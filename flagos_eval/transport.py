@@ -1,33 +1,26 @@
 """How a chat completion travels: through the openai client, as bytes in both directions.
 
-The client library's typed methods rewrite every parameter and build a model of every answer. That is
-three quarters of what a request costs, and none of it is needed: bodies are encoded by `prompt` and
-answers read by `reply`. What stays of the library is its address, headers, key and errors. Where
-aiohttp is installed and no proxy is in the way, it carries the bytes; the library's own transport
-costs as much again."""
+The client library's typed methods rewrite every parameter and build a model of every answer: most
+of what a request costs, and none of it is needed, as bodies are encoded by `prompt` and answers
+read by `reply`. What stays of the library is its headers, its key and its errors. Where aiohttp is
+installed and no proxy is in the way, it carries the bytes; the library's own transport costs as
+much again as all the rest."""
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import importlib
 import importlib.util
 import inspect
-import io
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 import openai
 
 from .server import is_loopback
 
-if TYPE_CHECKING:
-    import aiohttp
-
-_LARGE = 2**20
-"""Bytes from which aiohttp wants a file instead of a string."""
 _IDLE = 4.0
 """Seconds before an idle connection is dropped: vLLM drops them after five, and a question that is
 sent in that moment is lost."""
@@ -45,6 +38,11 @@ _BODY = "content" if "content" in inspect.signature(openai.AsyncOpenAI.post).par
 """The parameter that takes bytes; older versions of openai have but one, which takes JSON."""
 
 
+def has_aiohttp() -> bool:
+    """Whether aiohttp is installed."""
+    return importlib.util.find_spec("aiohttp") is not None
+
+
 class Link:
     """A connection to one address. It never retries: our retries are on record."""
 
@@ -52,6 +50,8 @@ class Link:
         self.opened = 0
         """Connections to the server that there have been."""
         self._seen: WeakSet[Any] = WeakSet()
+        # In full: a path would be joined to the base, parsed and put together for every request.
+        self._address = f"{url}/chat/completions"
         self._api = openai.AsyncOpenAI(
             base_url=url,
             # Never None: the library would take it from the environment, where it may be meant for
@@ -63,8 +63,12 @@ class Link:
         )
 
     def _http(self, url: str, timeout: float) -> _Http:
-        if importlib.util.find_spec("aiohttp") and (is_loopback(url) or not _proxied(url)):
-            return _Http(transport=_Aiohttp(self._note), timeout=timeout, trust_env=False)
+        if has_aiohttp() and (is_loopback(url) or not _proxied(url)):
+            from .carrier import Carrier
+
+            secure = url.startswith("https:")
+            transport: Any = Carrier(_httpx, self._note, secure=secure, idle=_IDLE)
+            return _Http(transport=transport, timeout=timeout, trust_env=False)
 
         async def note(response: Any) -> None:
             self._note(response.extensions.get("network_stream"))
@@ -91,7 +95,8 @@ class Link:
         Raises:
             openai.OpenAIError: any other status, no connection, or a broken one.
         """
-        answer = await self._api.post("/chat/completions", cast_to=_httpx.Response, **{_BODY: body})
+        sent: Any = {_BODY: body}
+        answer = await self._api.post(self._address, cast_to=_httpx.Response, **sent)
         content: bytes = answer.content
         return content
 
@@ -103,76 +108,25 @@ class Link:
 class _Http(openai.DefaultAsyncHttpxClient):
     """What the openai client sends requests with."""
 
-    def build_request(self, *args: Any, json: Any = None, **options: Any) -> Any:
-        """A request; bytes that an older openai takes for something to encode go as they are."""
-        if isinstance(json, bytes):
-            return super().build_request(*args, content=json, **options)
-        return super().build_request(*args, json=json, **options)
+    def build_request(self, method: str, url: Any, **given: Any) -> Any:
+        """The request, of what the openai client decided: every header, and bytes as the body.
 
-
-class _Aiohttp:
-    """aiohttp as a transport of httpx: a request there, its answer back, the errors translated."""
-
-    def __init__(self, note: Callable[[Any], None]) -> None:
-        self._note = note
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        connector = _connector(self._note)
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # Whoever asks has a limit for the whole attempt.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            auto_decompress=False,
+        Merging them with this client's own headers, parameters and cookies, of which there are
+        none, would cost as much as sending them. An older openai hands bytes over as `json`."""
+        content = given.get("content")
+        return _httpx.Request(
+            method,
+            _parsed(str(url)),
+            headers=given.get("headers"),
+            content=given.get("json") if content is None else content,
+            extensions={"timeout": self.timeout.as_dict()},
         )
 
-    async def handle_async_request(self, request: Any) -> Any:
-        """Carry a request that httpx has made ready."""
-        import aiohttp
 
-        if self._session is None:
-            self._session = self._open()
-        content: bytes = request.content
-        try:
-            async with self._session.request(
-                request.method,
-                str(request.url),
-                data=content if len(content) < _LARGE else io.BytesIO(content),
-                headers=request.headers.multi_items(),
-                allow_redirects=False,
-            ) as answer:
-                data = await answer.read()
-        except aiohttp.ClientConnectorError as error:
-            raise _httpx.ConnectError(_told(error), request=request) from error
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise _httpx.ReadError(_told(error), request=request) from error
-        return _httpx.Response(
-            answer.status, headers=answer.raw_headers, content=data, request=request
-        )
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-
-def _connector(note: Callable[[Any], None]) -> aiohttp.TCPConnector:
-    import aiohttp
-
-    class Noting(aiohttp.TCPConnector):
-        """Tells of every connection that a request gets."""
-
-        async def connect(self, *args: Any, **options: Any) -> Any:
-            connection = await super().connect(*args, **options)
-            note(connection.transport)
-            return connection
-
-    # Certificates as the library has them, so that no server is trusted by one transport alone.
-    return Noting(limit=0, keepalive_timeout=_IDLE, ssl=_httpx.create_ssl_context())
+@functools.lru_cache(maxsize=16)
+def _parsed(url: str) -> Any:
+    """An address as httpx has it; there are few."""
+    return _httpx.URL(url)
 
 
 def _proxied(url: str) -> bool:
@@ -181,7 +135,3 @@ def _proxied(url: str) -> bool:
     proxies = urllib.request.getproxies()
     named = bool(proxies.get(parts.scheme) or proxies.get("all"))
     return named and not urllib.request.proxy_bypass(parts.hostname or "")
-
-
-def _told(error: Exception) -> str:
-    return str(error) or type(error).__name__
