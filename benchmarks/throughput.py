@@ -14,7 +14,7 @@ Three drivers put the same questions to a null server (`null_server.py`, a proce
 The questions are MathVision's testmini with its images, as often as it takes, from
 $FLAGOS_EVAL_TEST_DATA (default ../shared/data); the drawn Shapes where that is absent. Every round
 of a driver is a process of its own, and its CPU time is that process's. Prints Markdown tables of
-medians with their ranges; ratios are taken within each round. ``--check`` exits with 1 if a ratio is
+medians with their ranges; ratios are of one round. ``--check`` exits with 1 if a ratio is
 worse than its limit.
 """
 
