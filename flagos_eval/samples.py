@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
 import json
 import zlib
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -55,23 +56,48 @@ def write(
     Raises:
         FileError: the folder cannot be written.
     """
-    content = b"".join(_line(sample, bank, withhold) for sample in samples)
-    task = json.loads(content.split(b"\n", 1)[0])["sample"]["task"]
-    name = f"{FOLDER}/{task}-{sha256_hex(content)[:16]}.jsonl.gz"
-    path = run_path.parent / name
-    if not _holds(path, content):
-        # The time stamp of a gzip file would make equal contents differ.
-        with atomic_write(path) as out:
-            out.write(gzip.compress(content, compresslevel=6, mtime=0))
-    return StoredFile(kind="samples", path=name, sha256=sha256_hex(path.read_bytes()), task=task)
+    folder = run_path.parent / FOLDER
+    task, digest = "", hashlib.sha256()
+
+    def path() -> Path:
+        return folder / f"{task}-{digest.hexdigest()[:16]}.jsonl.gz"
+
+    def unless_held() -> Path | None:
+        return None if _holds(path(), digest.digest()) else path()
+
+    # One by one: the thumbnails of a large benchmark need not fit in memory. The time stamp of a
+    # gzip file would make equal contents differ.
+    with (
+        atomic_write(folder / "samples", final=unless_held) as out,
+        gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, filename="", mtime=0) as packed,
+    ):
+        for sample in samples:
+            line, task = _line(sample, bank, withhold), sample.task
+            digest.update(line)
+            packed.write(line)
+    return StoredFile(
+        kind="samples",
+        path=f"{FOLDER}/{path().name}",
+        sha256=_digest(path().open("rb")).hex(),
+        task=task,
+    )
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def _holds(path: Path, digest: bytes) -> bool:
     """Whether an earlier run left the same samples, undamaged."""
     try:
-        return _unpack(path.read_bytes(), path) == content
-    except (OSError, CorruptFile):
+        return _digest(gzip.open(path)) == digest
+    except (OSError, EOFError, zlib.error):
         return False
+
+
+def _digest(file: IO[bytes] | gzip.GzipFile) -> bytes:
+    """SHA-256 of what is in a file, which is closed."""
+    found = hashlib.sha256()
+    with file:
+        while piece := file.read(2**20):
+            found.update(piece)
+    return found.digest()
 
 
 def _line(sample: Sample, bank: ImageBank, withhold: bool) -> bytes:
