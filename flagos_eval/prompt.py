@@ -26,11 +26,12 @@ def request(
     *,
     repeat: int = 0,
     mm_processor_kwargs: Mapping[str, JsonValue] | None = None,
+    digest: str | None = None,
 ) -> Request:
     """The question that is asked about a sample.
 
     Repeats are separate draws: each adds its number to the seed, which changes nothing at
-    temperature 0."""
+    temperature 0. `digest` is the request's hash where it has been built before."""
     limits = dict(mm_processor_kwargs or {})
     chosen = sampling.model_copy(update={"seed": sampling.seed + repeat}) if repeat else sampling
     if any(image.absent for image in sample.images):
@@ -43,7 +44,7 @@ def request(
         messages=messages,
         sampling=chosen,
         mm_processor_kwargs=limits,
-        hash=Request.hash_body(messages, chosen, limits),
+        hash=digest or Request.hash_body(messages, chosen, limits),
     )
 
 

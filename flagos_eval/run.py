@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -90,7 +90,7 @@ def execute(job: Job, report: Reporter) -> Run:
         _tell_resume(job, journal, report)
         answers = dict(journal.kept.responses)
         session = serving.with_facts(_ask(job, journal, answers, report), told, report)
-        answers_in_order = [answers[r.key] for r in job.plan.requests() if r.key in answers]
+        answers_in_order = [answers[key] for key in job.plan.each_key() if key in answers]
         judged = _judge(job, judge, answers, report) if judge else NOT_JUDGED
         run = finish.assemble(job, session, journal, answers_in_order, report, judged)
         store.save(run, job.output)
@@ -165,7 +165,7 @@ def _tell_resume(job: Job, journal: Journal, report: Reporter) -> None:
         report(Note("journal", f"{journal.path}: cut off a torn last line"))
     kept = journal.kept.responses
     for planned in job.plan.tasks:
-        done = sum(_is_answered(kept.get(r.key)) for r in planned.requests)
+        done = sum(_is_answered(kept.get(key)) for key in planned.requests.each_key())
         report(Planned(planned.task.name, len(planned.requests), done))
 
 
@@ -175,12 +175,10 @@ def _is_answered(response: Response | None) -> bool:
 
 
 def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Reporter) -> Session:
-    open_requests = [
-        (order, request)
-        for order, request in enumerate(job.plan.requests())
-        if not _is_answered(answers.get(request.key))
+    still_open = [
+        order for order, key in enumerate(job.plan.each_key()) if not _is_answered(answers.get(key))
     ]
-    if not open_requests:
+    if not still_open:
         report(Note("server", "not needed: everything is answered"))
         epochs = journal.kept.epochs
         model = epochs[-1].model if epochs else job.config.model or ""
@@ -192,7 +190,8 @@ def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Repor
     request = serving.launch_request(job.config, job.output, tell)
     request, served = serving.with_weights(launcher, request)
     with launcher.start(request) as handle:
-        session = asyncio.run(_ask_all(job, journal, answers, open_requests, handle, report))
+        requests = job.plan.numbered(still_open)
+        session = asyncio.run(_ask_all(job, journal, answers, requests, handle, report))
     return replace(session, weights=served)
 
 
@@ -204,7 +203,7 @@ async def _ask_all(
     job: Job,
     journal: Journal,
     answers: dict[Key, Response],
-    requests: list[tuple[int, Request]],
+    requests: Iterable[tuple[int, Request]],
     handle: ServerHandle,
     report: Reporter,
 ) -> Session:
