@@ -32,6 +32,8 @@ class Counts:
 
     def __init__(self) -> None:
         self.started = time.time()
+        self.first_request = 0.0
+        """When it came; 0 before."""
         self.requests = self.body_bytes = self.in_flight = self.most_in_flight = 0
         self.connections = 0
 
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
             self._send(_page(path, counts))
             return
         counts.requests += 1
+        counts.first_request = counts.first_request or time.time()
         counts.body_bytes += body
         counts.in_flight += 1
         counts.most_in_flight = max(counts.most_in_flight, counts.in_flight)
