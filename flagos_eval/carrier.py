@@ -43,6 +43,8 @@ class Carrier:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
+            # httpx unpacks what is packed, and may know fewer ways than aiohttp would offer.
+            skip_auto_headers={"Accept-Encoding"},
         )
 
     async def handle_async_request(self, request: Any) -> Any:
