@@ -52,7 +52,7 @@ class Link:
         self._seen: WeakSet[Any] = WeakSet()
         # In full: a path would be joined to the base, parsed and put together for every request.
         self._address = f"{url}/chat/completions"
-        self._api = openai.AsyncOpenAI(
+        self._api = _Api(
             base_url=url,
             # Never None: the library would take it from the environment, where it may be meant for
             # somebody else.
@@ -103,6 +103,14 @@ class Link:
     async def close(self) -> None:
         """Close every connection."""
         await self._api.close()
+
+
+class _Api(openai.AsyncOpenAI):
+    """The openai client, without its headers about this machine, which no model's server reads."""
+
+    def platform_headers(self) -> dict[str, str]:
+        """None."""
+        return {}
 
 
 class _Http(openai.DefaultAsyncHttpxClient):
