@@ -52,7 +52,7 @@ class Link:
         self._seen: WeakSet[Any] = WeakSet()
         # In full: a path would be joined to the base, parsed and put together for every request.
         self._address = f"{url}/chat/completions"
-        self._api = _Api(
+        self._api = AsyncOpenAI(
             base_url=url,
             # Never None: the library would take it from the environment, where it may be meant for
             # somebody else.
@@ -105,8 +105,9 @@ class Link:
         await self._api.close()
 
 
-class _Api(openai.AsyncOpenAI):
-    """The openai client, without its headers about this machine, which no model's server reads."""
+class AsyncOpenAI(openai.AsyncOpenAI):
+    """The openai client, without its headers about this machine, which no model's server reads. Its
+    own name is what a server's log has it under."""
 
     def platform_headers(self) -> dict[str, str]:
         """None."""
