@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from . import serving
-from .client import Answer, Client, ClientSettings, next_epoch
+from .client import Answer, Client, ClientSettings
 from .clock import utc_now
+from .endpoint import next_epoch
 from .errors import IncompleteRun, ServerRefused
 from .job import Job, Session
 from .journal import Journal, Key, Learnt
@@ -40,7 +41,7 @@ async def ask_all(
     job: Job,
     journal: Journal,
     answers: dict[Key, Response],
-    requests: list[tuple[int, Request]],
+    requests: Iterable[tuple[int, Request]],
     handle: ServerHandle,
     weights: Weights | None,
     report: Reporter,

@@ -1,13 +1,13 @@
-"""One try of a chat completion: the connection, how long it may take, why it failed, and whether to
-try again. What the client of a model and a judge have in common."""
+"""One try of a chat completion: how long it may take, why it failed, and whether to try again. What
+the client of a model and a judge have in common."""
 
 from __future__ import annotations
 
 import asyncio
 import email.utils
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import openai
 import stamina
@@ -16,8 +16,8 @@ from .errors import ServerRefused
 from .records import ErrorKind, RequestError
 from .redact import redact
 from .reply import InvalidReply
-from .server import is_loopback
 
+_T = TypeVar("_T")
 _MAX_RETRY_AFTER = 300.0
 MODEL_KEY = "OPENAI_API_KEY"
 """The variable that the key of the model's server comes from."""
@@ -31,27 +31,30 @@ class AttemptFailed(Exception):
         self.error, self.retry_after = error, retry_after
 
 
-def connect(url: str, api_key: str | None, timeout: float) -> openai.AsyncOpenAI:
-    """A connection without retries of its own: ours are on record."""
-    # A proxy set for the outside world must not carry requests to this machine.
-    transport = openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(url), timeout=timeout)
-    return openai.AsyncOpenAI(
-        base_url=url,
-        api_key=api_key or "EMPTY",
-        max_retries=0,
-        timeout=timeout,
-        http_client=transport,
-    )
-
-
-def retries(max_retries: int, backoff: float) -> AsyncIterator[Any]:
-    """Attempts, as `stamina.retry_context` gives them, until one does not raise `AttemptFailed`.
+async def retried(once: Callable[[], Awaitable[_T]], max_retries: int, backoff: float) -> _T:
+    """What `once` returns, tried again while it raises `AttemptFailed` for a passing reason.
 
     Args:
+        once: One attempt.
         max_retries: Attempts after the first; a rejected request is tried once.
         backoff: Seconds before the first retry; doubles up to a minute.
     """
+    try:
+        return await once()
+    except AttemptFailed as error:
+        failed: AttemptFailed | None = error
+    # stamina's bookkeeping costs as much as sending a request, so that only failures get it: it is
+    # handed the first one and counts from there.
+    async for attempt in _attempts(max_retries, backoff):
+        with attempt:
+            if failed is not None:
+                first, failed = failed, None
+                raise first
+            return await once()
+    raise AssertionError("the retry loop ends by returning or raising")
 
+
+def _attempts(max_retries: int, backoff: float) -> AsyncIterator[Any]:
     def again(error: Exception) -> bool | float:
         if not isinstance(error, AttemptFailed) or error.error.kind is ErrorKind.REJECTED:
             return False
@@ -67,7 +70,7 @@ def retries(max_retries: int, backoff: float) -> AsyncIterator[Any]:
     )
 
 
-async def within(seconds: float, work: Awaitable[Any]) -> Any:
+async def within(seconds: float, work: Awaitable[_T]) -> _T:
     """The result of `work`, or `asyncio.TimeoutError`.
 
     `asyncio.wait_for` will not do: before Python 3.12 it drops a cancellation that comes together
@@ -75,12 +78,18 @@ async def within(seconds: float, work: Awaitable[Any]) -> Any:
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
-            raise asyncio.TimeoutError
+    except asyncio.CancelledError:
+        await _ended(task)
+        raise
+    if task.done():
         return task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    await _ended(task)
+    raise asyncio.TimeoutError
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def failure_of(error: BaseException, timeout: float, key: str = MODEL_KEY) -> AttemptFailed:

@@ -5,6 +5,7 @@ See `flagos_eval.judging`, which is what others call."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import TypeVar
 
 import openai
 
-from .attempt import AttemptFailed, connect, failure_of, retries, within
+from .attempt import AttemptFailed, failure_of, retried, within
 from .errors import FlagosEvalError, JudgeChanged, ServerDied, ServerRefused, ServerUnreachable
 from .judge_cache import JudgeCache
 from .progress import Answered, Event, Planned
 from .records import ErrorKind, Grade
 from .reply import InvalidReply, Reply, parse_reply
 from .task import Judgement
+from .transport import Link
 
 KEY = "FLAGOS_EVAL_JUDGE_API_KEY"
 """The only place that a judge's key is taken from."""
@@ -72,7 +74,7 @@ class JudgeSession:
     def __init__(self, settings: JudgeSettings, cache: JudgeCache) -> None:
         self._settings, self._cache = settings, cache
         self._who = f"the judge {settings.model} at {settings.url}"
-        self._api = connect(settings.url, settings.api_key, settings.timeout)
+        self._link = Link(settings.url, settings.api_key, settings.timeout)
         self._said: dict[tuple[str, int], Grade] = {}
         self._failures = 0
         self.served: set[str] = set()
@@ -89,7 +91,7 @@ class JudgeSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._api.close()
+        await self._link.close()
 
     def said(self, asked: Question) -> tuple[Grade, ...]:
         """The replies to a question, one for each time that it was put."""
@@ -204,18 +206,17 @@ class JudgeSession:
 
     async def _grade(self, asked: Question, repeat: int, max_retries: int) -> Grade:
         """One reply, with its retries; raises `AttemptFailed`, or `ServerRefused` for good."""
-        async for attempt in retries(max_retries, self._settings.backoff):
-            with attempt:
-                try:
-                    reply = await self._post(asked)
-                except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
-                    raise self._failure(raised) from raised
-                grade = Grade(
-                    question=asked.hash, repeat=repeat, text=reply.text, model=reply.model
-                )
-                self._note(grade)
-                return grade
-        raise AssertionError("the retry loop ends by returning or raising")
+
+        async def once() -> Reply:
+            try:
+                return await self._post(asked)
+            except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
+                raise self._failure(raised) from raised
+
+        reply = await retried(once, max_retries, self._settings.backoff)
+        grade = Grade(question=asked.hash, repeat=repeat, text=reply.text, model=reply.model)
+        self._note(grade)
+        return grade
 
     def _failure(self, raised: BaseException) -> AttemptFailed:
         try:
@@ -226,20 +227,20 @@ class JudgeSession:
     async def _post(self, asked: Question) -> Reply:
         # All that the OpenAI API has, so that no server's default decides, and nothing more: other
         # servers' parameters would be refused there.
-        call = self._api.chat.completions.with_raw_response.create(
-            model=self._settings.model,
-            messages=[{"role": "user", "content": _sendable(asked.prompt)}],
-            max_tokens=asked.max_tokens,
-            temperature=0.0,
-            top_p=1.0,
-            presence_penalty=0.0,
-            frequency_penalty=0.0,
-            n=1,
-            seed=42,
-            stream=False,
-        )
-        raw = await within(self._settings.timeout, call)
-        return parse_reply(raw.content)
+        body = {
+            "model": self._settings.model,
+            "messages": [{"role": "user", "content": _sendable(asked.prompt)}],
+            "max_tokens": asked.max_tokens,
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "n": 1,
+            "seed": 42,
+            "stream": False,
+        }
+        encoded = json.dumps(body).encode("ascii")
+        return parse_reply(await within(self._settings.timeout, self._link.post(encoded)))
 
     def _note(self, grade: Grade) -> None:
         if grade.model:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import JsonValue
 
-from . import archive, catalog, dataset, policy, prompt, samples, shards
+from . import archive, catalog, dataset, policy, questions, samples, shards
 from .checks import refuse_shard
 from .config import ASKED, LAUNCHED, RunConfig, pairs
 from .dataset import Items, Source
 from .errors import DatasetError, NotComparable, UsageError
 from .images import ImageBank
+from .questions import Key, Requests
 from .records import (
     ExpectedItem,
     ImagePart,
     Request,
     Run,
-    Sample,
     Sampling,
     ScorerRecord,
     Shard,
     TaskRecord,
-    sha256_hex,
 )
 from .redact import redact_command
 from .task import HubDataset, Prompt, Scorer, Task
-
-_T = TypeVar("_T", Sample, ExpectedItem)
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,13 @@ class PlannedTask:
     scorer: Scorer
     sampling: Sampling
     repeats: int
-    requests: tuple[Request, ...]
-    """All items of the first repeat, then all of the second, and so on."""
+    requests: Requests
 
     def record(self) -> TaskRecord:
         """For the run file."""
         hashes: dict[str, list[str]] = {}
-        for request in self.requests:
-            hashes.setdefault(request.sample_id, []).append(request.hash)
+        for _, sample_id, _, digest in self.requests.each_key():
+            hashes.setdefault(sample_id, []).append(digest)
         expected = tuple(
             ExpectedItem(
                 id=s.id,
@@ -104,6 +100,25 @@ class Plan:
         """In the order in which they are asked: task by task."""
         for planned in self.tasks:
             yield from planned.requests
+
+    def each_key(self) -> Iterator[Key]:
+        """Of `requests`, in their order."""
+        for planned in self.tasks:
+            yield from planned.requests.each_key()
+
+    def numbered(self, orders: Sequence[int]) -> Iterator[tuple[int, Request]]:
+        """Some of the requests, each built when it is taken.
+
+        Args:
+            orders: Positions in `requests`, ascending.
+        """
+        start, rest = 0, deque(orders)
+        for planned in self.tasks:
+            end = start + len(planned.requests)
+            while rest and rest[0] < end:
+                order = rest.popleft()
+                yield order, planned.requests[order - start]
+            start = end
 
     def read_image(self, part: ImagePart) -> bytes:
         """An image's bytes, from whichever task has it."""
@@ -238,20 +253,8 @@ def _plan_task(task: Task, config: RunConfig, items: Items) -> PlannedTask:
         for name, value in (("max_pixels", config.max_pixels), ("min_pixels", config.min_pixels))
         if value is not None
     }
-    requests = tuple(
-        prompt.request(sample, chosen, sampling, repeat=repeat, mm_processor_kwargs=limits)
-        for repeat in range(config.repeat)
-        for sample in shuffled(items.samples, repeat)
-    )
+    requests = questions.make(items.samples, chosen, sampling, config.repeat, limits)
     return PlannedTask(task, items, chosen, task.scorers[0], sampling, config.repeat, requests)
-
-
-def shuffled(items: Sequence[_T], repeat: int) -> list[_T]:
-    """The items in the order of a pass: the dataset's first, then an order of each pass's own, the
-    same on every machine, so that a later pass meets other neighbours in its batches."""
-    if repeat == 0:
-        return list(items)
-    return sorted(items, key=lambda item: sha256_hex(f"{repeat}\0{item.id}".encode()))
 
 
 def _prompt(task: Task, name: str | None) -> Prompt:

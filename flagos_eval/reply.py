@@ -65,11 +65,11 @@ def parse_reply(data: bytes) -> Reply:
         # vLLM renamed reasoning_content to reasoning.
         reasoning=_optional_text(message.get("reasoning_content") or message.get("reasoning")),
         refusal=_optional_text(message.get("refusal")),
-        finish_reason=_optional_text(choice.get("finish_reason")),
+        finish_reason=_shared(_optional_text(choice.get("finish_reason"))),
         usage=_usage(content.get("usage")),
         id=_optional_text(content.get("id")),
         created=_optional_count(content.get("created")),
-        model=_optional_text(content.get("model")),
+        model=_shared(_optional_text(content.get("model"))),
         logprobs=_logprobs(choice.get("logprobs")),
     )
 
@@ -99,6 +99,11 @@ def _optional_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value or None
     raise InvalidReply(f"{type(value).__name__} where text was expected")
+
+
+def _shared(text: str | None) -> str | None:
+    """A text that thousands of replies have in common, once in memory."""
+    return text and sys.intern(text)
 
 
 def _optional_count(value: object) -> int | None:

@@ -80,7 +80,7 @@ def execute(job: Job, report: Reporter) -> Run:
         _tell_resume(job, journal, report)
         answers = dict(journal.kept.responses)
         session = serving.with_facts(_ask(job, journal, answers, report), told, report)
-        answers_in_order = [answers[r.key] for r in job.plan.requests() if r.key in answers]
+        answers_in_order = [answers[key] for key in job.plan.each_key() if key in answers]
         judged = _judge(job, judge, answers, report) if judge else NOT_JUDGED
         run = finish.assemble(job, session, journal, answers_in_order, report, judged)
         store.save(run, job.output)
@@ -161,17 +161,15 @@ def _tell_resume(job: Job, journal: Journal, report: Reporter) -> None:
         report(Note("journal", f"{journal.path}: cut off a torn last line"))
     kept = journal.kept.responses
     for planned in job.plan.tasks:
-        done = sum(is_answered(kept.get(r.key)) for r in planned.requests)
+        done = sum(is_answered(kept.get(key)) for key in planned.requests.each_key())
         report(Planned(planned.task.name, len(planned.requests), done))
 
 
 def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Reporter) -> Session:
-    open_requests = [
-        (order, request)
-        for order, request in enumerate(job.plan.requests())
-        if not is_answered(answers.get(request.key))
+    still_open = [
+        order for order, key in enumerate(job.plan.each_key()) if not is_answered(answers.get(key))
     ]
-    if not open_requests:
+    if not still_open:
         report(Note("server", "not needed: everything is answered"))
         kept = journal.kept
         model = kept.epochs[-1].model if kept.epochs else job.config.model or ""
@@ -187,8 +185,8 @@ def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Repor
     request, served = serving.with_weights(launcher, request)
     with launcher.start(request) as handle:
         try:
-            asking = ask_all(job, journal, answers, open_requests, handle, served, report)
-            return asyncio.run(asking)
+            requests = job.plan.numbered(still_open)
+            return asyncio.run(ask_all(job, journal, answers, requests, handle, served, report))
         finally:
             if handle.operators is not None:
                 operators.served(handle.operators, (), handle.log)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
 import json
 import zlib
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -41,7 +42,7 @@ class StoredSample:
 
 
 def write(
-    samples: Iterable[Sample], bank: ImageBank, run_path: Path, *, withhold: bool = False
+    samples: Sequence[Sample], bank: ImageBank, run_path: Path, *, withhold: bool = False
 ) -> StoredFile:
     """Store a task's samples beside a run file, or find that they are there already.
 
@@ -55,31 +56,56 @@ def write(
     Raises:
         FileError: the folder cannot be written.
     """
-    content = b"".join(_line(sample, bank, withhold) for sample in samples)
-    return keep(content, json.loads(content.split(b"\n", 1)[0])["sample"]["task"], run_path)
+    lines = (_line(sample, bank, withhold) for sample in samples)
+    return keep(lines, samples[0].task, run_path)
 
 
-def keep(content: bytes, task: str, run_path: Path) -> StoredFile:
-    """Store lines of a task's samples as `write` does.
+def keep(lines: Iterable[bytes], task: str, run_path: Path) -> StoredFile:
+    """Store lines of a task's samples as `write` does, each with its end.
 
     Raises:
         FileError: the folder cannot be written.
     """
-    name = f"{FOLDER}/{task}-{sha256_hex(content)[:16]}.jsonl.gz"
-    path = run_path.parent / name
-    if not _holds(path, content):
-        # The time stamp of a gzip file would make equal contents differ.
-        with atomic_write(path) as out:
-            out.write(gzip.compress(content, compresslevel=6, mtime=0))
-    return StoredFile(kind="samples", path=name, sha256=sha256_hex(path.read_bytes()), task=task)
+    folder, digest = run_path.parent / FOLDER, hashlib.sha256()
+
+    def path() -> Path:
+        return folder / f"{task}-{digest.hexdigest()[:16]}.jsonl.gz"
+
+    def unless_held() -> Path | None:
+        return None if _holds(path(), digest.digest()) else path()
+
+    # One by one: the thumbnails of a large benchmark need not fit in memory. The time stamp of a
+    # gzip file would make equal contents differ.
+    with (
+        atomic_write(folder / "samples", final=unless_held) as out,
+        gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, filename="", mtime=0) as packed,
+    ):
+        for line in lines:
+            digest.update(line)
+            packed.write(line)
+    return StoredFile(
+        kind="samples",
+        path=f"{FOLDER}/{path().name}",
+        sha256=_digest(path().open("rb")).hex(),
+        task=task,
+    )
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def _holds(path: Path, digest: bytes) -> bool:
     """Whether an earlier run left the same samples, undamaged."""
     try:
-        return _unpack(path.read_bytes(), path) == content
-    except (OSError, CorruptFile):
+        return _digest(gzip.open(path)) == digest
+    except (OSError, EOFError, zlib.error):
         return False
+
+
+def _digest(file: IO[bytes] | gzip.GzipFile) -> bytes:
+    """SHA-256 of what is in a file, which is closed."""
+    found = hashlib.sha256()
+    with file:
+        while piece := file.read(2**20):
+            found.update(piece)
+    return found.digest()
 
 
 def _line(sample: Sample, bank: ImageBank, withhold: bool) -> bytes:

@@ -6,8 +6,10 @@ the hashes in its signature."""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .records import sha256_hex
 
@@ -23,8 +25,22 @@ def sealed(fields: Iterable[str]) -> bytes:
     Args:
         fields: Each a name and a value as JSON.
     """
-    body = ("{\n" + ",\n".join(fields)).encode("utf-8", "surrogatepass")
-    return body + f',\n"{FIELD}": "{sha256_hex(body)}"\n}}\n'.encode("ascii")
+    return b"".join(pieces([field] for field in fields))
+
+
+def pieces(fields: Iterable[Iterable[str]]) -> Iterator[bytes]:
+    """The file of `sealed` piece by piece, for one that need not fit in memory.
+
+    Args:
+        fields: Each the pieces of a name and a value as JSON.
+    """
+    digest = hashlib.sha256()
+    for number, field in enumerate(fields):
+        for piece in itertools.chain([",\n" if number else "{\n"], field):
+            data = piece.encode("utf-8", "surrogatepass")
+            digest.update(data)
+            yield data
+    yield f',\n"{FIELD}": "{digest.hexdigest()}"\n}}\n'.encode("ascii")
 
 
 def holds(data: bytes) -> bool | None:

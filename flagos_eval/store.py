@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,15 @@ def find(name: str | Path) -> Path:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(
+    path: Path, *, final: Callable[[], Path | None] | None = None
+) -> Iterator[IO[bytes]]:
     """Write a file that appears complete or not at all.
+
+    Args:
+        path: The file.
+        final: Called when everything is written, for a file in the same folder whose name follows
+            from its content: the path that it gets, or None to drop it.
 
     Raises:
         FileError: the folder cannot be written, or the disk is full.
@@ -69,8 +76,10 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        place = final() if final else path
+        if place is not None:
+            temporary.chmod(0o644)
+            temporary.replace(place)
     except OSError as error:
         raise FileError(
             f"cannot write {path}: {error.strerror}",
@@ -88,16 +97,25 @@ def save(run: Run, path: Path) -> None:
     """
     names = [name for name in type(run).model_fields if name != seal.FIELD]
     with atomic_write(path) as out:
-        out.write(seal.sealed(_field(name, getattr(run, name)) for name in names))
+        out.writelines(seal.pieces(_field(name, getattr(run, name)) for name in names))
 
 
-def _field(name: str, value: Any) -> str:
-    key = json.dumps(name)
+def _field(name: str, value: Any) -> Iterator[str]:
+    yield f"{json.dumps(name)}: "
     if name in _LISTS and value:
-        return f"{key}: [\n" + ",\n".join(_json(item) for item in value) + "\n]"
-    if name == "tasks":
-        return f"{key}: [\n" + ",\n".join(_task(item) for item in value) + "\n]"
-    return f"{key}: {_json(value)}"
+        yield from _lines(_json(item) for item in value)
+    elif name == "tasks":
+        yield from _lines(map(_task, value))
+    else:
+        yield _json(value)
+
+
+def _lines(items: Iterable[str]) -> Iterator[str]:
+    """A list with an element a line."""
+    yield "[\n"
+    for number, item in enumerate(items):
+        yield f",\n{item}" if number else item
+    yield "\n]"
 
 
 def _task(record: Any) -> str:

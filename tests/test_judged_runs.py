@@ -99,7 +99,8 @@ class Workplace:
 
     def command(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("FLAGOS_", "OPENAI_"))}
-        clean["PYTHONPATH"] = str(Path(__file__).parent)
+        paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))
+        clean["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         return subprocess.run(
             [sys.executable, "-m", "flagos_eval", *map(str, arguments)],
             env={**clean, **environment},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flagos_eval import prompt
 from flagos_eval.images import ImageBank
-from flagos_eval.records import ImagePart, Sampling, TextPart
+from flagos_eval.records import ImagePart, Sampling, TextPart, sha256_hex
 from flagos_eval.task import Prompt
 
 PLAIN = Prompt("plain", 1, lambda sample: sample.input, "these tests")
@@ -126,19 +126,38 @@ def test_the_body_follows_from_what_is_hashed() -> None:
     assert body(sample_id="9", task="other", repeat=1) == body()
 
 
-# --- Body -> client -------------------------------------------------------------------------------
+# --- The body as bytes ----------------------------------------------------------------------------
 
 
-def test_what_the_openai_api_lacks_goes_through_the_extra_body() -> None:
-    known, extra = prompt.split_body(body(mm_processor_kwargs={"max_pixels": 9}))
-    assert set(extra) == {"top_k", "min_p", "repetition_penalty", "mm_processor_kwargs"}
-    assert set(known) == {
-        *("model", "messages", "stream", "temperature", "top_p", "seed", "max_tokens")
-    }
+@given(
+    st.lists(st.one_of(st.text(), st.binary(min_size=1, max_size=50)), min_size=1, max_size=4),
+    st.sampled_from([None, 0, 5]),
+    st.sampled_from([{}, {"max_pixels": 9, "min_pixels": 4}]),
+)
+def test_the_bytes_are_the_json_of_the_body(
+    pieces: list[str | bytes], alternatives: int | None, limits: dict[str, Any]
+) -> None:
+    pictures = {sha256_hex(piece): piece for piece in pieces if isinstance(piece, bytes)}
+    parts = [
+        TextPart(text=piece) if isinstance(piece, str) else image(sha256_hex(piece))
+        for piece in pieces
+    ]
+    asked = request(parts, sampling=SAMPLING, mm_processor_kwargs=limits)
+
+    def read(part: ImagePart) -> bytes:
+        return pictures[part.sha256]
+
+    sent = prompt.encoded(asked, 'mod"el', read, logprobs=alternatives)
+    assert json.loads(sent) == prompt.body(asked, 'mod"el', read, logprobs=alternatives)
 
 
-def test_splitting_loses_nothing() -> None:
-    sent = body(sampling=SAMPLING, mm_processor_kwargs={"max_pixels": 9})
-    known, extra = prompt.split_body(sent)
-    assert known | extra == sent
-    assert not known.keys() & extra.keys()
+def test_a_lone_surrogate_of_a_dataset_can_be_sent() -> None:
+    sent = prompt.encoded(request([TextPart(text="\ud83d")]), "m", no_image)
+    assert json.loads(sent)["messages"][0]["content"][0]["text"] == "\ud83d"
+
+
+def test_a_picture_takes_a_third_more_than_its_file() -> None:
+    data = bytes(range(256)) * 400
+    with_picture = prompt.encoded(request([image()]), "m", lambda part: data)
+    without = prompt.encoded(request([image()]), "m", lambda part: b"")
+    assert len(with_picture) - len(without) <= 1.34 * len(data)

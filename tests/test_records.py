@@ -30,6 +30,7 @@ from pydantic import ValidationError
 from flagos_eval import metrics
 from flagos_eval.records import (
     WITHOUT_VALUE,
+    Attempt,
     Fact,
     Message,
     Metric,
@@ -472,3 +473,12 @@ def test_a_run_finds_its_tasks_and_results_by_name() -> None:
 def test_a_run_without_that_task_has_no_result_of_it(scorer: str | None) -> None:
     with pytest.raises(KeyError):
         run().result("other", scorer)
+
+
+def test_records_share_the_names_of_their_fields_and_a_copy_does_not_change_them() -> None:
+    one, other = (
+        Attempt(started_at="2026-01-01T00:00:00Z", latency=latency) for latency in (1.0, 2.0)
+    )
+    assert one.model_fields_set is other.model_fields_set
+    one.model_copy(update={"error": None})
+    assert other.model_fields_set == {"started_at", "latency"}

@@ -45,7 +45,7 @@ def _samples(found: Sequence[Stored], task: str, out: Path) -> StoredFile:
         for one in found
         if any(record.name == task for record in one.run.tasks)
     ]
-    return samples.keep(b"".join(shards.dealt(parts)), task, out)
+    return samples.keep(shards.dealt(parts), task, out)
 
 
 def _logprobs(found: Sequence[Stored], out: Path) -> tuple[list[StoredFile], list[int]]:

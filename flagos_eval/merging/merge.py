@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .. import __version__, archive, metrics, outcome, plan, seal, shards, store
+from .. import __version__, archive, metrics, outcome, questions, seal, shards, store
 from ..errors import InvalidRun, NotComparable, UsageError
 from ..records import (
     ExpectedItem,
@@ -177,7 +177,7 @@ def _responses(
         (record.name, item.id, repeat)
         for record in records
         for repeat in range(record.repeats)
-        for item in plan.shuffled(record.expected, repeat)
+        for item in questions.shuffled(record.expected, repeat)
     )
     return [
         held[place].model_copy(update={"order": order})

@@ -29,6 +29,9 @@ InnerPath = Annotated[str, AfterValidator(_stays_inside)]
 """A file below the run file's folder. It may come from a stranger, and is read and written to."""
 
 
+_FIELDS_SETS: dict[frozenset[str], set[str]] = {}
+
+
 class Record(BaseModel):
     """Base of everything stored: immutable, no unknown fields, no NaN or infinity."""
 
@@ -38,6 +41,16 @@ class Record(BaseModel):
         allow_inf_nan=False,
         protected_namespaces=(),  # pydantic 2.9 warns of `model_root`
     )
+
+    def model_post_init(self, context: Any) -> None:
+        """Let records share the names of the fields that they were given.
+
+        Pydantic keeps them as a set in every instance: half of what a response takes, and a run
+        has hundreds of thousands of records. Nothing changes a set, as records are frozen."""
+        own = self.__pydantic_fields_set__
+        object.__setattr__(
+            self, "__pydantic_fields_set__", _FIELDS_SETS.setdefault(frozenset(own), own)
+        )
 
 
 def canonical_json(value: Any) -> bytes:

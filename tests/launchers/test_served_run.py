@@ -119,7 +119,8 @@ def test_answers_of_two_servers_are_not_mixed(flagscale: Machine, changed: tuple
 def gems(machine: Machine) -> dict[str, str]:
     """Variables that make FlagGems importable, and the stand-in engine use it."""
     packages = standin_packages.put_packages(machine.folder / "packages")
-    return {"PYTHONPATH": str(packages), "STANDIN_PACKAGES": "1"}
+    paths = (str(packages), os.environ.get("PYTHONPATH"))
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "STANDIN_PACKAGES": "1"}
 
 
 def with_vllm(machine: Machine, *more: str) -> tuple[str, ...]:

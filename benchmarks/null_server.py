@@ -1,0 +1,149 @@
+"""A server that costs next to nothing: one process, one answer, after a fixed time.
+
+    python benchmarks/null_server.py [--delay-ms N]
+
+Speaks as much of vLLM's protocol as `flagos-eval run` needs. It counts what it gets (``/stats``)
+and reads of a body only the length, which its token counts follow, so that a picture shows in them.
+Prints its address when it listens, and ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import time
+from typing import Any
+
+MODEL = "null"
+TEXT = (
+    "Let us look at the figure. The two marked segments are equal and the angle between them is a "
+    "right angle, so the triangle is half of a square. With the given side this leaves one of the "
+    "five options, as the others are larger than the whole figure. The answer is \\boxed{B}."
+)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_EXPECT = re.compile(rb"\r\nexpect: *100-continue", re.IGNORECASE)
+
+
+class Counts:
+    """What came in since the start."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.first_request = 0.0
+        """When it came; 0 before."""
+        self.requests = self.body_bytes = self.in_flight = self.most_in_flight = 0
+        self.connections = 0
+
+
+class Connection(asyncio.Protocol):
+    """One client; requests on a connection follow each other."""
+
+    def __init__(self, counts: Counts, delay: float) -> None:
+        self._counts, self._delay = counts, delay
+        self._received = bytearray()
+        self._needed = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where answers go."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._counts.connections += 1
+
+    def data_received(self, data: bytes) -> None:
+        """Answer when a request is whole."""
+        self._received += data
+        if len(self._received) < self._needed:
+            return
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = bytes(self._received[:end])
+        length = _LENGTH.search(head)
+        body = int(length[1]) if length else 0
+        self._needed = end + 4 + body
+        if len(self._received) < self._needed:
+            if _EXPECT.search(head):
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return
+        del self._received[: self._needed]
+        self._needed = 0
+        self._answer(head.split(b" ", 2)[1].decode("ascii"), body)
+
+    def _answer(self, path: str, body: int) -> None:
+        counts = self._counts
+        if path != "/v1/chat/completions":
+            self._send(_page(path, counts))
+            return
+        counts.requests += 1
+        counts.first_request = counts.first_request or time.time()
+        counts.body_bytes += body
+        counts.in_flight += 1
+        counts.most_in_flight = max(counts.most_in_flight, counts.in_flight)
+        if self._delay:
+            asyncio.get_running_loop().call_later(self._delay, self._complete, body)
+        else:
+            self._complete(body)
+
+    def _complete(self, body: int) -> None:
+        self._counts.in_flight -= 1
+        self._send(_completion(body, self._counts.requests))
+
+    def _send(self, payload: bytes | None) -> None:
+        status = b"200 OK" if payload is not None else b"404 Not Found"
+        payload = payload or b""
+        if not self._transport.is_closing():
+            self._transport.write(
+                b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                % (status, len(payload), payload)
+            )
+
+
+def _completion(body: int, number: int) -> bytes:
+    return _TEMPLATE % (number, time.time(), body // 64 + 1, body // 64 + 81)
+
+
+_TEMPLATE = (
+    b'{"id":"chatcmpl-%032x","object":"chat.completion","created":%d,"model":"'
+    + MODEL.encode()
+    + b'","choices":[{"index":0,"message":{"role":"assistant","content":'
+    + json.dumps(TEXT).encode().replace(b"%", b"%%")
+    + b',"reasoning_content":null,"tool_calls":[]},"logprobs":null,"finish_reason":"stop",'
+    b'"stop_reason":null}],"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":80,'
+    b'"prompt_tokens_details":null},"prompt_logprobs":null}'
+)
+
+
+def _page(path: str, counts: Counts) -> bytes | None:
+    if path == "/metrics":
+        return b"process_start_time_seconds %.3f\n" % counts.started
+    pages: dict[str, dict[str, Any]] = {
+        "/v1/models": {
+            "object": "list",
+            "data": [{"id": MODEL, "object": "model", "root": MODEL, "max_model_len": 32768}],
+        },
+        "/version": {"version": "0.11.0"},
+        "/health": {},
+        "/stats": vars(counts),
+    }
+    return json.dumps(pages[path]).encode() if path in pages else None
+
+
+async def serve(delay: float) -> None:
+    """Listen on a free port until standard input ends."""
+    counts, loop = Counts(), asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: Connection(counts, delay), "127.0.0.1", 0, backlog=1024
+    )
+    port = server.sockets[0].getsockname()[1]
+    print(f"http://127.0.0.1:{port}/v1", flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--delay-ms", type=float, default=0.0)
+    asyncio.run(serve(parser.parse_args().delay_ms / 1000))
