@@ -122,7 +122,8 @@ def _plugins(told: Mapping[str, str], given: Mapping[str, str], *, inherit: bool
     listed = given.get("VLLM_PLUGINS", told.get("VLLM_PLUGINS", outside))
     if listed is None:
         return {}
-    names = [*listed.split(","), *told.get("VLLM_PLUGINS", "").split(","), folder.ENTRY_POINT]
+    ours = [folder.ENTRY_POINT] if inherit else []
+    names = [*listed.split(","), *told.get("VLLM_PLUGINS", "").split(","), *ours]
     return {"VLLM_PLUGINS": ",".join(dict.fromkeys(name for name in names if name))}
 
 
