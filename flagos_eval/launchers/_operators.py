@@ -122,8 +122,7 @@ def _plugins(told: Mapping[str, str], given: Mapping[str, str], *, inherit: bool
     listed = given.get("VLLM_PLUGINS", told.get("VLLM_PLUGINS", outside))
     if listed is None:
         return {}
-    ours = [folder.ENTRY_POINT] if inherit else []
-    names = [*listed.split(","), *told.get("VLLM_PLUGINS", "").split(","), *ours]
+    names = [*listed.split(","), *told.get("VLLM_PLUGINS", "").split(","), folder.ENTRY_POINT]
     return {"VLLM_PLUGINS": ",".join(dict.fromkeys(name for name in names if name))}
 
 

@@ -123,7 +123,8 @@ def _inner(request: LaunchRequest, exp_dir: Path | None, port: int) -> str:
     ours = folder.ENTRY_POINT
     return (
         f'export PYTHONPATH={plugin}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
-        f'[ -z "${{VLLM_PLUGINS+x}}" ] || export VLLM_PLUGINS="$VLLM_PLUGINS,{ours}"; {start}'
+        f'case ",${{VLLM_PLUGINS-{ours}}}," in *,{ours},*) ;; '
+        f'*) export VLLM_PLUGINS="$VLLM_PLUGINS,{ours}" ;; esac; {start}'
     )
 
 
