@@ -73,9 +73,16 @@ def ask(experiment: Experiment, listen: Callable[[], Reporter]) -> Iterator[Outc
         if arm.job is None:
             yield Outcome(arm.name, "kept", arm.path)
         elif arm.finished:
-            yield Outcome(arm.name, "finished before", arm.path)
+            yield _before(arm)
         else:
             yield _ask(arm, listen)
+
+
+def _before(arm: Ready) -> Outcome:
+    invalid = store.load(arm.path).invalid
+    if invalid:
+        return Outcome(arm.name, "invalid", arm.path, "; ".join(invalid))
+    return Outcome(arm.name, "finished before", arm.path)
 
 
 def _ask(arm: Ready, listen: Callable[[], Reporter]) -> Outcome:

@@ -6,15 +6,17 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from . import serving
 from .client import Answer, Client, ClientSettings
 from .clock import utc_now
 from .endpoint import next_epoch
-from .errors import IncompleteRun, ServerRefused
+from .errors import IncompleteRun, InvalidRun, ServerRefused
 from .job import Job, Session
 from .journal import Journal, Key, Learnt
 from .launchers.base import ServerHandle
+from .operators import evidence
 from .operators import folder as operators
 from .parts import Recorder
 from .plan import Plan
@@ -55,6 +57,7 @@ async def ask_all(
     model, epochs = _epochs(servers, handle, journal)
     if handle.operators is not None:
         operators.served(handle.operators, [epochs[-1].index], handle.log)
+        _must_use(handle.operators)
     settings = ClientSettings(
         concurrency=job.config.concurrency,
         timeout=job.config.timeout,
@@ -167,6 +170,17 @@ def _epochs(
         journal.epoch(first)
     assert name is not None
     return name, epochs
+
+
+def _must_use(records: Path) -> None:
+    """Raise `InvalidRun` for a server that does not use the operators that were asked for, as far
+    as that shows before hours are spent on it; the rest shows in the end."""
+    problems = evidence.at_start(records)
+    if problems:
+        raise InvalidRun(
+            f"the server does not use the operators that were asked for: {'; '.join(problems)}",
+            hint=f"what it wrote is in {records}, and in its log",
+        )
 
 
 def _must_see(plan: Plan, capabilities: tuple[Capability, ...], handle: ServerHandle) -> None:

@@ -14,7 +14,7 @@ from .judging import NOT_JUDGED, Judged
 from .operators import evidence
 from .plan import PlannedTask
 from .progress import Note, Reporter
-from .records import Response, Result, Run, Score, StoredFile, sha256_hex
+from .records import Dispatch, Response, Result, Run, Score, StoredFile, sha256_hex
 from .redact import redact_command
 from .scoring.batch import Answers, score_all
 from .scoring.response import Grades
@@ -47,7 +47,7 @@ def assemble(
         samples.write(p.items.samples, p.items.bank, job.output, withhold=job.config.withhold_text)
         for p in job.plan.tasks
     ]
-    seen = evidence.keep(job.output)
+    seen = _operators(job, session, responses)
     state, reason = outcome.of(responses, job.plan.total, job.config.max_error_rate)
     settings = job.configured.settings()
     hidden = redact_command(job.config.env)
@@ -71,14 +71,27 @@ def assemble(
         facts=session.learnt.facts,
         capabilities=session.learnt.capabilities,
         weights=session.learnt.weights,
-        dispatch=seen[0] if seen else session.dispatch,
+        dispatch=seen[0],
         judges=(judged.record,) if judged.record else (),
-        files=(*stored, *logprobs, *([seen[1]] if seen else ())),
+        files=(*stored, *logprobs, *seen[1]),
         results=tuple(results),
         tasks=tuple(p.record() for p in job.plan.tasks),
         responses=tuple(responses),
         scores=tuple(scores),
     )
+
+
+def _operators(
+    job: Job, session: Session, responses: Sequence[Response]
+) -> tuple[Dispatch | None, Sequence[StoredFile]]:
+    """What is known of FlagGems' operators, and the file that shows it."""
+    answered = {r.epoch for r in responses if r.error is None and r.epoch is not None}
+    kept = evidence.keep(job.output, answered)
+    if kept is not None:
+        return kept[0], (kept[1],)
+    if job.config.flag_gems is not None:
+        return evidence.lost(job.config.flag_gems), ()
+    return session.dispatch, ()
 
 
 def _score_task(

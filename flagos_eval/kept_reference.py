@@ -43,6 +43,11 @@ def load(name: str, *, max_age: float, now: str) -> Stored:
             f"{path} cannot be the reference: it is incomplete ({run.reason})",
             hint="the command that made it goes on where it stopped",
         )
+    if run.invalid:
+        raise UsageError(
+            f"{path} cannot be the reference: it is invalid ({'; '.join(run.invalid)})",
+            hint="run the reference again",
+        )
     age = (_moment(now) - _moment(run.ended_at)) / _DAY
     if age > max_age:
         raise UsageError(

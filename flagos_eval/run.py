@@ -13,7 +13,7 @@ from .asking import Interrupted as Interrupted
 from .asking import ask_all, is_answered, stoppable
 from .clock import utc_now
 from .config import RunConfig
-from .errors import FinishedRun, FlagosEvalError, UsageError
+from .errors import FileError, FinishedRun, FlagosEvalError, UsageError
 from .job import Job, Session
 from .journal import Journal, Key, Learnt, open_journal
 from .judging import NOT_JUDGED, Judged, JudgeSettings
@@ -86,11 +86,19 @@ def execute(job: Job, report: Reporter) -> Run:
         store.save(run, job.output)
         if run.state == "complete":
             journal.remove()
-            operators.remove(operators.root(job.output))
+            _remove_records(job, report)
     if (stopped := judged.stopped) is not None:
         message = f"{stopped.message}; {job.output} is saved, to be judged with flagos-eval score"
         raise type(stopped)(message, hint=stopped.hint) from stopped
     return run
+
+
+def _remove_records(job: Job, report: Reporter) -> None:
+    """Of operators: all of it is in the run's own file by now."""
+    try:
+        operators.remove(operators.root(job.output))
+    except FileError as error:
+        report(Note("operators", f"{error.message}: it can be removed"))
 
 
 def judge_of(job: Job) -> JudgeSettings | None:

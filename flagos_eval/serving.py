@@ -17,7 +17,7 @@ from .job import Session
 from .journal import Learnt
 from .launchers import flagscale
 from .launchers.base import EngineSettings, Launcher, LaunchRequest
-from .operators import selection
+from .operators import evidence, selection
 from .platforms.base import Platform
 from .progress import Note
 from .records import Weights
@@ -181,7 +181,9 @@ def with_facts(
             )
     attached = tuple(fact for file in told for fact in facts.attach(file, session.epochs))
     served = next((file.weights for file in told if file.weights), None)
-    dispatch = next((file.dispatch for file in told if file.dispatch), None)
+    # Operators of another start than the one that answered say nothing.
+    proven = [file for file in told if file.dispatch and facts.is_about(file, session.epochs)]
+    dispatch = evidence.together([file.dispatch for file in proven if file.dispatch])
     learnt = session.learnt.then(Learnt(facts=attached))
     learnt = replace(learnt, weights=learnt.weights or served)
     return replace(session, learnt=learnt, dispatch=dispatch)

@@ -9,7 +9,6 @@ and a missing file is a message and status 0."""
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -99,12 +98,17 @@ def start(experiment: dict, item: dict) -> None:
     engine = scripts / "run_inference_engine.py"
     engine.write_text(ENGINE.format(command=command))
     variables = {k: v for k, v in experiment.get("envs", {}).items() if k != "nodes_envs"}
-    line = shlex.join([*(f"{k}={v}" for k, v in variables.items()), "python", str(engine)])
+    # Without quotes: the shell sees what is in them.
+    line = " ".join([*(f"{k}={v}" for k, v in variables.items()), "python", str(engine)])
+    root = os.environ.get("STANDIN_ROOT", str(Path(__file__).parent))
+    old = os.environ.get("STANDIN_FLAGSCALE") == "old"
+    search = root if old else "${PYTHONPATH:-}:" + root
     output, pid = logs / "host_0_localhost.output", pids / "host_0_localhost.pid"
     script = scripts / "host_0_localhost_run.sh"
     script.write_text(
         "#!/bin/bash\n\nset -x\n"
         f"{experiment.get('cmds', {}).get('before_start', '')}\n"
+        f"export PYTHONPATH={search}\n"
         + " && ".join(f"export {k}={v}" for k, v in variables.items())
         + f"\nmkdir -p {logs}\nmkdir -p {pids}\n"
         f'cmd="{line}"\n'

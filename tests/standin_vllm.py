@@ -21,6 +21,8 @@ OOM = """\
 (EngineCore pid=4242) INFO 11-22 22:00:00 [gpu_worker.py:1] set VLLM_X to avoid out of memory
 (EngineCore pid=4242) torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.02 GiB. GPU 0
 """
+LATE = 30
+"""An answer that is none of the probes any more: the engine is told of it."""
 SWITCHES = ("enforce-eager", "enable-prefix-caching", "no-enable-prefix-caching")
 
 
@@ -58,7 +60,12 @@ def start_engine(environment: dict[str, str], *, deaf: bool) -> subprocess.Popen
         program = f"import time\n{ignore}print('ready', flush=True)\ntime.sleep(600)"
         command = [sys.executable, "-c", program]
     engine = subprocess.Popen(
-        command, start_new_session=True, env=environment, stdout=subprocess.PIPE, text=True
+        command,
+        start_new_session=True,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert engine.stdout is not None
     for line in engine.stdout:
@@ -98,6 +105,9 @@ def main(arguments: list[str]) -> int:
 
     def answer(body: dict[str, object]) -> str:
         answered[0] += 1
+        if answered[0] == LATE and engine.stdin is not None:
+            engine.stdin.write("asked\n")
+            engine.stdin.flush()
         if wrong.startswith("die-after-") and answered[0] > int(wrong.rpartition("-")[2]):
             print("RuntimeError: Triton Error [CUDA]: an illegal memory access", flush=True)
             os.kill(engine.pid, signal.SIGKILL)

@@ -1,7 +1,8 @@
 """A stand-in for vLLM's engine process: loads plug-ins, starts a worker, calls some operators.
 
 The packages are those of ``standin_packages``. ``USE_FLAGGEMS`` switches FlagGems on as FlagScale's
-vLLM does. ``STANDIN_GEMS`` chooses what goes wrong: ``fallback``, ``leak`` or ``crash``."""
+vLLM does. ``STANDIN_GEMS`` chooses what goes wrong: ``fallback``, ``leak``,
+``leak-later`` or ``crash``."""
 
 from __future__ import annotations
 
@@ -37,6 +38,12 @@ def main() -> None:
         sys.exit(1)
     call(LATER)
     say("ready")
+    sys.stdin.readline()  # it is asked
+    if wrong == "leak-later":
+        import flag_gems
+
+        flag_gems.enable()
+        call(LATER)
     time.sleep(600)
 
 

@@ -273,8 +273,7 @@ def test_what_shards_know_differently_is_named_by_shard(
     facts = {fact.name: fact.value for fact in run.facts}
     assert facts["setting:concurrency (shard 1)"] == 2
     assert facts["setting:concurrency (shard 2)"] == 3
-    counter = "before:vllm:request_success_total"
-    assert {f"{counter} (shard 1)", f"{counter} (shard 2)"} <= facts.keys()
+    assert run.parts == (), "the counters of shards that asked one server prove nothing"
     logprobs = {c.name: c for c in run.capabilities}["logprobs"]
     assert logprobs.state == "ignored"
     assert "shard 1: supported" in logprobs.detail and "shard 2: ignored" in logprobs.detail
@@ -303,7 +302,8 @@ def test_more_failures_than_allowed_make_an_incomplete_run_that_can_be_merged_ag
     server.faults = fail_matching("Question 001", ps.Status(500))
     paths = parts(work, server, 2)
     run = merged(work, paths)
-    assert (run.state, run.reason) == ("incomplete", f"1 of {N} requests failed, more than 0.5 %")
+    assert run.state == "incomplete" and run.reason is not None
+    assert run.reason.startswith(f"1 of {N} requests failed, more than 0.5 %; most often: ")
     server.faults = None
     work.run(server, name="part-2", shard="2/2")
     assert merged(work, paths).state == "complete"

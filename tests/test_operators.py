@@ -74,7 +74,9 @@ def test_a_name_that_flag_gems_does_not_know_is_refused() -> None:
 
 
 def environment(which: str, has: Installed, engine: Any = "vllm", platform: str = "metax") -> Any:
-    return switch(parse(which), has, engine=engine, platform=platform).environment
+    """What is set; what is emptied, because it may come from elsewhere, is left out."""
+    found = switch(parse(which), has, engine=engine, platform=platform).environment
+    return {name: value for name, value in found.items() if value}
 
 
 def test_plain_vllm_is_switched_by_our_plug_in_alone() -> None:
@@ -121,9 +123,17 @@ def test_the_plugins_own_list_is_kept_when_ours_replaces_it() -> None:
     assert found.allowed is not None and not {"mm", "exp", "tanh"} & set(found.allowed)
 
 
+@pytest.mark.parametrize("which", ["off", "all", "only:mm", "not:mm"])
+def test_lists_that_an_image_or_a_shell_brings_are_emptied(which: str) -> None:
+    found = switch(parse(which), PLUGIN, engine="vllm", platform="cuda").environment
+    brought = {"VLLM_FL_CONFIG", "VLLM_FL_PER_OP", "VLLM_FL_FLAGOS_BLACKLIST_APPEND"}
+    assert {found[name] for name in brought} == {""}
+    assert bool(found["VLLM_FL_FLAGOS_BLACKLIST"]) is (which == "not:mm")
+
+
 def test_the_plugin_off_says_what_of_it_stays() -> None:
     found = switch(parse("off"), PLUGIN, engine="vllm", platform="metax")
-    assert found.environment == {"USE_FLAGGEMS": "0", "VLLM_FL_PREFER_ENABLED": "false"}
+    assert environment("off", PLUGIN) == {"USE_FLAGGEMS": "0", "VLLM_FL_PREFER_ENABLED": "false"}
     assert "its attention" in found.notes[0]
 
 
@@ -345,6 +355,52 @@ def test_another_vllm_ends_rather_than_go_on_without_operators(tmp_path: Path) -
     assert "has no WorkerWrapperBase" in said
 
 
+def test_a_vllm_whose_worker_process_loads_plug_ins_late_is_switched_too(tmp_path: Path) -> None:
+    """Workers of vLLM 0.7 load them when they get their worker, inside of `init_worker`."""
+    packages = standin_packages.put_packages(tmp_path / "packages", old=True)
+    program = WORKER.replace("vllm.plugins.load_general_plugins()", "") + "library['mm']()"
+    run(packages, program, {"enable": "only", "names": ["mm"]}, tmp_path / "records")
+    assert [e["count"] for e in events(tmp_path / "records") if e["event"] == "count"] == [1]
+
+
+def test_an_old_vllm_imports_no_worker_where_there_is_none(tmp_path: Path) -> None:
+    """FlagScale's model runner, which it would import, switches FlagGems on as it is imported."""
+    packages = standin_packages.put_packages(tmp_path / "packages", old=True)
+    program = (
+        "import vllm.plugins; vllm.plugins.load_general_plugins()\n"
+        "import sys; print('vllm.worker.worker' in sys.modules)"
+    )
+    assert "False" in run(packages, program, {"enable": "all"}, tmp_path / "records")
+
+
+@pytest.mark.parametrize(
+    ("enable", "said"),
+    [("not", "cannot switch single operators"), ("only", "cannot switch single operators")],
+)
+def test_flag_gems_that_knows_all_or_none_says_so(tmp_path: Path, enable: str, said: str) -> None:
+    """That of early 2025: ``enable(lib)``."""
+    packages = standin_packages.put_packages(tmp_path / "packages")
+    (packages / "flag_gems" / "__init__.py").write_text("def enable(lib=None):\n    pass\n")
+    (packages / "flag_gems" / "config.py").unlink()
+    asked = {"enable": enable, "names": ["mm"]}
+    assert said in run(packages, WORKER, asked, tmp_path / "records")
+
+
+def test_an_operator_that_logs_in_its_forward_is_known_by_its_function(tmp_path: Path) -> None:
+    """FlagGems of early 2025: ``class Softmax(torch.autograd.Function)``."""
+    packages = standin_packages.put_packages(tmp_path / "packages")
+    (packages / "flag_gems" / "ops" / "softmax.py").write_text(
+        "import logging\nclass Softmax:\n    @staticmethod\n    def forward():\n"
+        "        logging.debug('GEMS SOFTMAX')\n\ndef softmax():\n    Softmax.forward()\n"
+    )
+    with (packages / "flag_gems" / "__init__.py").open("a") as out:
+        out.write("\ndel FULL_CONFIG_BY_FUNC\n")
+    program = WORKER + "library['_softmax']()"
+    run(packages, program, {"enable": "all"}, tmp_path / "records")
+    counted = [e for e in events(tmp_path / "records") if e["event"] == "count"]
+    assert [(e["name"], e["direct"]) for e in counted] == [("softmax", True)]
+
+
 def test_operators_of_flag_gems_without_loggers_are_seen(tmp_path: Path) -> None:
     """Of early 2025, in the first release's image: ``logging.debug("GEMS MM")``."""
     packages = standin_packages.put_packages(tmp_path / "packages")
@@ -392,6 +448,7 @@ def test_more_operators_than_there_is_room_for_are_still_written_down(tmp_path: 
 
 def start(selection: str, *, allowed: list[str] | None, epochs: list[int], **more: Any) -> Any:
     request = {
+        "workers": more.pop("workers", 1),
         "selection": selection, "how": "vllm", "enable": None, "names": [], "allowed": allowed,
         "version": "5.0.2", "functions": sorted(GEMS.functions),
     }  # fmt: skip
@@ -411,6 +468,38 @@ def operator(name: str, process: int = 7, direct: bool = True, number: int = 1) 
 def test_one_silent_worker_of_several_is_a_problem() -> None:
     lines = [start("all", allowed=None, epochs=[0]), worker(7), worker(8), operator("mm", 7)]
     assert evidence.judge(lines).problems == ("1 of 2 workers dispatched nothing of FlagGems",)
+
+
+def test_operators_of_one_stage_of_a_pipeline_are_enough() -> None:
+    lines = [start("only:mm", allowed=["mm"], epochs=[0], workers=2), worker(7), worker(8),
+             operator("mm", 7)]  # fmt: skip
+    assert evidence.judge(lines).problems == ()
+
+
+@pytest.mark.parametrize("selection", ["off", "all"])
+def test_workers_of_which_nothing_is_known_are_a_problem(selection: str) -> None:
+    allowed = [] if selection == "off" else None
+    ran = [] if selection == "off" else [operator("mm")]
+    lines = [start(selection, allowed=allowed, epochs=[0], workers=8), worker(), *ran]
+    assert evidence.judge(lines).problems == ("only 1 of 8 workers wrote down their operators",)
+
+
+def test_a_call_that_was_only_counted_is_a_call() -> None:
+    count = {**operator("mm"), "event": "count", "count": 5}
+    lines = [start("off", allowed=[], epochs=[0]), worker(), count]
+    assert evidence.judge(lines).problems == ("FlagGems was off, and dispatched mm",)
+
+
+def test_a_record_that_a_full_disk_cut_off_costs_the_verdict_and_not_the_answers(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "request.json").write_text(
+        json.dumps(start("all", allowed=None, epochs=[])["request"])
+    )
+    (tmp_path / "7.jsonl").write_text('{"event": "worker", "pid": 7}\n{"event": "oper')
+    (tmp_path / "7.counts").write_bytes(b"")
+    problems = evidence.of_folder(tmp_path).problems
+    assert problems[:2] == ("the record 7.counts is damaged", "the record 7.jsonl is damaged")
 
 
 def test_a_start_that_never_answered_decides_nothing() -> None:
@@ -468,6 +557,20 @@ def test_a_file_that_is_no_evidence_is_refused(data: bytes) -> None:
 def test_evidence_that_was_made_up_is_refused(text: str) -> None:
     with pytest.raises(CorruptFile):
         evidence.read(text.encode(), "x.operators.jsonl")
+
+
+def test_the_log_of_a_start_that_was_killed_is_read_before_the_next_replaces_it(
+    tmp_path: Path,
+) -> None:
+    """A fallback that it tells of would be forgotten otherwise."""
+    told = switch(parse("all"), GEMS, engine="flagscale", platform="cuda")
+    place = folder.make(tmp_path / "a.operators", parse("all"), told, GEMS)
+    folder.served(place, [0], None)  # then it was killed
+    log = tmp_path / "a.server.log"
+    log.write_text("WARNING Failed to enable 'flag_gems': no vendor. Falling back\n")
+    folder.close_last(tmp_path / "a.operators", log)
+    (first, *_) = folder.lines(tmp_path / "a.operators")
+    assert first["fallbacks"] == ["Failed to enable 'flag_gems': no vendor. Falling back"]
 
 
 def test_folders_of_an_earlier_run_prove_nothing(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ Examples
     "--operators",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
+    allow_from_autoenv=False,  # FLAGOS_EVAL_OPERATORS is the server's, and names a file
     help="Where the server writes down FlagGems' operators (FLAGOS_EVAL_OPERATORS).",
 )
 @click.option("--platform", help="The machine's kind [found by its vendor's tool].")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from ..errors import ServerDied, ServerStartFailed, UsageError
 from ..operators import _hook, folder
 from ..operators.installed import Installed
 from ..operators.switch import Engine, Switch, switch
+from . import _engine
 from .base import LaunchRequest
 
 _MERGED = ("VLLM_PLUGINS", "GEMS_VENDOR")
@@ -46,7 +48,8 @@ def arrange(
             f"{parent.absolute()} cannot be searched for a plug-in: it has {os.pathsep!r} in it",
             hint="-o a file in another folder",
         )
-    made = folder.make(parent, request.flag_gems, told, installed)
+    folder.close_last(parent, request.folder / f"{request.name}.server.log")
+    made = folder.make(parent, request.flag_gems, told, installed, workers=_workers(request))
     for note in told.notes:
         request.on_event(note)
     return _with(request, told, made, path=path), made
@@ -88,7 +91,7 @@ def _with(request: LaunchRequest, told: Switch, made: Path, *, path: bool) -> La
         **told.environment,
         **given,
         _hook.VARIABLE: str(folder.request_file(made)),
-        **_plugins(told.environment, given),
+        **_plugins(told.environment, given, inherit=path),
     }
     if path:
         before = given.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
@@ -96,9 +99,27 @@ def _with(request: LaunchRequest, told: Switch, made: Path, *, path: bool) -> La
     return replace(request, environment=environment)
 
 
-def _plugins(told: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """``VLLM_PLUGINS`` chooses plug-ins by name, and then ours has to be among them."""
-    listed = given.get("VLLM_PLUGINS", told.get("VLLM_PLUGINS", os.environ.get("VLLM_PLUGINS")))
+def _workers(request: LaunchRequest) -> int:
+    """Processes that compute."""
+    chosen = _engine.flags(replace(request, settings=engine_settings(request)), 0)
+    sizes = ("tensor-parallel-size", "data-parallel-size", "pipeline-parallel-size")
+    return math.prod(int(chosen.get(size, "1")) for size in sizes if _is_count(chosen.get(size)))
+
+
+def engine_settings(request: LaunchRequest) -> dict[str, str]:
+    """Flags of the engine, without what is passed on to FlagScale."""
+    return {name: value for name, value in request.settings.items() if "." not in name}
+
+
+def _is_count(text: str | None) -> bool:
+    return text is None or (text.isascii() and text.isdigit() and int(text) > 0)
+
+
+def _plugins(told: Mapping[str, str], given: Mapping[str, str], *, inherit: bool) -> dict[str, str]:
+    """``VLLM_PLUGINS`` chooses plug-ins by name, and then ours has to be among them. A container
+    has its image's, not ours: its shell adds to it."""
+    outside = os.environ.get("VLLM_PLUGINS") if inherit else None
+    listed = given.get("VLLM_PLUGINS", told.get("VLLM_PLUGINS", outside))
     if listed is None:
         return {}
     names = [*listed.split(","), *told.get("VLLM_PLUGINS", "").split(","), folder.ENTRY_POINT]
@@ -112,10 +133,11 @@ def naming(made: Path | None) -> Iterator[None]:
         yield
     except (ServerStartFailed, ServerDied) as error:
         last = folder.last_operators(made)[-_SHOWN:] if made is not None else []
-        if not last:
+        if made is None or not last:
             raise
+        first = f"--flag-gems not:{last[-1]} tells whether it is that one; "
         raise type(error)(
             f"{error.message}\nFlagGems' last operators before that: {', '.join(last)} (errors of "
             "a device show late: one of them, not always the last, is the first to look at)",
-            hint=f"--flag-gems not:{last[-1]} tells whether it is that one; {error.hint}",
+            hint=f"{first if folder.is_single(made) else ''}{error.hint}",
         ) from error

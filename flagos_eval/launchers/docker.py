@@ -119,7 +119,13 @@ def _inner(request: LaunchRequest, exp_dir: Path | None, port: int) -> str:
         return start
     # The image may have a PYTHONPATH of its own, which a variable of the container would replace.
     plugin = shlex.quote(str(records / folder.PLUGIN))
-    return f'export PYTHONPATH={plugin}"${{PYTHONPATH:+:$PYTHONPATH}}"; {start}'
+    # The same goes for a list of plug-ins to load; it would leave out ours.
+    ours = folder.ENTRY_POINT
+    return (
+        f'export PYTHONPATH={plugin}"${{PYTHONPATH:+:$PYTHONPATH}}"; '
+        f'case ",${{VLLM_PLUGINS-{ours}}}," in *,{ours},*) ;; '
+        f'*) export VLLM_PLUGINS="$VLLM_PLUGINS,{ours}" ;; esac; {start}'
+    )
 
 
 def operator_records(request: LaunchRequest) -> Path | None:
@@ -136,7 +142,9 @@ def _mounts(request: LaunchRequest, exp_dir: Path | None) -> list[str]:
         found += [f"{path}:{_OURS}/{path.name}:ro" for path in ours]
         found.append(f"{exp_dir}:{exp_dir}")
     if (records := operator_records(request)) is not None:
-        found.append(f"{records}:{records}")
+        plugin = records / folder.PLUGIN
+        # Python would leave compiled files there that belong to the container's user.
+        found += [f"{records}:{records}", f"{plugin}:{plugin}:ro"]
     return found
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import FileError, UsageError
-from ..operators import installed
+from ..operators import _hook, folder, installed
 from ..records import Fact
 from ..redact import is_secret, redact
 from . import _boot, _engine, _operators, _yaml
@@ -87,6 +87,11 @@ def configuration(request: LaunchRequest, exp_dir: Path, port: int) -> dict[str,
         for name, value in variables.items()
         if _PLAIN.fullmatch(value) and not is_secret(name)
     }
+    if _hook.VARIABLE in request.environment:
+        # Its scripts set PYTHONPATH anew, by version before or after these; the shell that they are
+        # made for puts what they set behind ours.
+        plugin = Path(request.environment[_hook.VARIABLE]).parent / folder.PLUGIN
+        plain["PYTHONPATH"] = f"{plugin}:$PYTHONPATH"
     deploy: dict[str, _yaml.Node] = {"use_fs_serve": False}
     experiment: dict[str, _yaml.Node] = {
         "exp_name": experiment_name(request),

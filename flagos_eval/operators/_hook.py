@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import inspect
 import json
 import logging
 import mmap
@@ -146,6 +148,10 @@ def _called(frame: Any) -> tuple[str, bool, bool]:
     """
     known = getattr(sys.modules.get("flag_gems"), "FULL_CONFIG_BY_FUNC", {})
     name: str = frame.f_code.co_name
+    if not known:
+        # FlagGems of early 2025 does not say what it can register: the outermost of its functions
+        # is what was called, whichever ``forward`` logs.
+        return _outermost(frame), True, True
     found, inner = name in known, False
     outer = frame.f_back
     while outer is not None:
@@ -157,6 +163,16 @@ def _called(frame: Any) -> tuple[str, bool, bool]:
                 name, found, inner = outer.f_code.co_name, True, False
         outer = outer.f_back
     return name, not inner, name == frame.f_code.co_name
+
+
+def _outermost(frame: Any) -> str:
+    name: str = frame.f_code.co_name
+    outer = frame.f_back
+    while outer is not None:
+        if _OURS in outer.f_code.co_filename and outer.f_code.co_name != "<module>":
+            name = outer.f_code.co_name
+        outer = outer.f_back
+    return name
 
 
 _OURS = f"{os.sep}flag_gems{os.sep}"
@@ -276,16 +292,14 @@ def switch(enable: str, names: list[str]) -> dict[str, Any]:
         raise RuntimeError(f"{PREFIX}FlagGems {_version(flag_gems)} has no {', '.join(unknown)}")
     if enable == "all":
         flag_gems.enable()
-    elif enable == "not":
+    elif enable == "not" and "unused" in inspect.signature(flag_gems.enable).parameters:
         # A list replaces what FlagGems leaves out on this chip by itself: keep that out, too.
         flag_gems.enable(unused=sorted({*names, *_left_out(flag_gems)}))
-    elif hasattr(flag_gems, "only_enable"):
+    elif enable == "only" and hasattr(flag_gems, "only_enable"):
         flag_gems.only_enable(include=list(names))
-    elif known:
-        flag_gems.enable(unused=sorted(known - set(names)))
     else:
         version = _version(flag_gems)
-        raise RuntimeError(f"{PREFIX}FlagGems {version} cannot switch single operators on")
+        raise RuntimeError(f"{PREFIX}FlagGems {version} cannot switch single operators")
     return {
         "version": _version(flag_gems),
         "vendor": getattr(flag_gems, "vendor_name", None),
@@ -298,6 +312,8 @@ def _version(flag_gems: Any) -> str:
 
 
 def _left_out(flag_gems: Any) -> list[str]:
+    if importlib.util.find_spec("flag_gems.config") is None:
+        return []  # versions before it leave out nothing that they would forget
     config = importlib.import_module("flag_gems.config")
     resolve = getattr(config, "resolve_user_setting", None)
     return list(resolve(None, "exclude")) if resolve is not None else []
@@ -346,36 +362,48 @@ def load() -> None:
             watch.event(event="switched", **switch(asked["enable"], asked.get("names", [])))
         make_quick(watch)
 
-    for place in places():
-        if _first(place):
-            _wrap(place, ready)
+    wrapper = wrapper_of_workers()
+    if _first(wrapper):
+        if "init_device" in wrapper.__dict__:
+            _wrap(wrapper, ready)
+        else:
+            _wrap_when_there(wrapper, ready)
 
 
-def places() -> list[type]:
-    """The classes whose ``init_device`` gives a worker its device.
+def wrapper_of_workers() -> Any:
+    """The class around each worker.
 
     Raises:
-        RuntimeError: this vLLM has none of those that are known.
+        RuntimeError: this vLLM has none that is known.
     """
     for name in _WRAPPERS:
         with contextlib.suppress(ImportError):
             wrapper = getattr(importlib.import_module(name), "WorkerWrapperBase", None)
             if wrapper is not None:
-                if "init_device" in wrapper.__dict__:
-                    return [wrapper]
-                # Before 0.8 the wrapper handed the call on, or was gone around.
-                worker = importlib.import_module("vllm.worker.worker").Worker
-                return [wrapper, worker]
+                return wrapper
     raise RuntimeError(f"{PREFIX}this version of vLLM has no WorkerWrapperBase")
 
 
-def _wrap(place: type, ready: Callable[[Any], None]) -> None:
-    original = place.__dict__.get("init_device")
+def _wrap(place: Any, ready: Callable[[Any], None]) -> None:
+    """Call `ready` once a worker has its device."""
+    original = place.init_device
 
     def init_device(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        inner = self.worker.init_device if original is None else original.__get__(self)
-        result = inner(*arguments, **keywords)
+        result = original(self, *arguments, **keywords)
         ready(getattr(self, "rpc_rank", getattr(self, "rank", None)))
         return result
 
-    place.init_device = init_device  # type: ignore[attr-defined]
+    place.init_device = init_device
+
+
+def _wrap_when_there(wrapper: Any, ready: Callable[[Any], None]) -> None:
+    """Before 0.8 a wrapper hands the call on, or is gone around; its worker's class is known when
+    it gets one. Importing that class here would import FlagScale's model runner, which switches
+    FlagGems on, in every process."""
+
+    def __setattr__(self: Any, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name == "worker" and value is not None and _first(type(value)):
+            _wrap(type(value), ready)
+
+    wrapper.__setattr__ = __setattr__

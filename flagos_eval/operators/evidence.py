@@ -4,7 +4,7 @@ was asked for. Pure, but for the file."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ Line = dict[str, Any]
 _SHOWN = 8
 
 
-def keep(output: Path) -> tuple[Dispatch, StoredFile] | None:
+def keep(output: Path, answered: Collection[int] = ()) -> tuple[Dispatch, StoredFile] | None:
     """Judge what the servers of a run wrote, and write it all into one file beside the run.
 
+    Args:
+        output: The run file.
+        answered: Starts of a server (epochs) that answered.
+
     Returns:
-        None if no operators were asked for.
+        None if nothing was written.
 
     Raises:
         CorruptFile, FileError: it cannot be read or written.
@@ -34,7 +38,24 @@ def keep(output: Path) -> tuple[Dispatch, StoredFile] | None:
     with atomic_write(path) as out:
         out.write(text.encode("ascii"))
     stored = StoredFile(kind="operators", path=path.name, sha256=sha256_hex(text.encode("ascii")))
-    return judge(found), stored
+    return judge(found, answered), stored
+
+
+def lost(requested: str) -> Dispatch:
+    """Of a run whose servers were asked for operators and of which no record is left."""
+    return Dispatch(
+        requested=requested, how="vllm", workers=0, problems=("no record of operators is left",)
+    )
+
+
+def at_start(place: Path) -> tuple[str, ...]:
+    """What contradicts the request already when a server is ready, before anything is asked.
+
+    Raises:
+        CorruptFile: its records are not as they were written.
+    """
+    start, *lines = folder.start_lines(place, 1)
+    return tuple(_early(start, lines))
 
 
 def of_folder(place: Path) -> Dispatch:
@@ -48,15 +69,15 @@ def of_folder(place: Path) -> Dispatch:
     return judge(list(folder.start_lines(place, 1)))
 
 
-def read(data: bytes, name: str) -> Dispatch:
+def read(data: bytes, name: str, answered: Collection[int] = ()) -> Dispatch:
     """The same from the file that `keep` wrote.
 
     Raises:
         CorruptFile: it is not what was written.
     """
     try:
-        return judge([json.loads(line) for line in data.decode("ascii").splitlines()])
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return judge([json.loads(line) for line in data.decode("ascii").splitlines()], answered)
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise CorruptFile(f"{name} holds no records of operators: {error}") from error
 
 
@@ -80,8 +101,13 @@ def together(dispatches: Sequence[Dispatch]) -> Dispatch | None:
     )
 
 
-def judge(lines: Sequence[Line]) -> Dispatch:
-    """Which operators ran in the starts that answered, and what contradicts the request."""
+def judge(lines: Sequence[Line], answered: Collection[int] = ()) -> Dispatch:
+    """Which operators ran in the starts that answered, and what contradicts the request.
+
+    Args:
+        lines: What all starts wrote.
+        answered: Starts of a server (epochs) that answered: each must have its records.
+    """
     starts = [line for line in lines if line["event"] == "start"]
     answering = [line for line in starts if line.get("epochs")] or starts[-1:]
     of = {line["start"] for line in answering}
@@ -92,6 +118,11 @@ def judge(lines: Sequence[Line]) -> Dispatch:
     for start in answering:
         own = [line for line in within if line["start"] == start["start"]]
         problems += [p for p in _problems(start, own) if p not in problems]
+    covered = {epoch for start in answering for epoch in start.get("epochs", ())}
+    problems += [
+        f"no record of the operators of start {epoch + 1}, which answered"
+        for epoch in sorted(set(answered) - covered)
+    ]
     return Dispatch(
         requested=request["selection"],
         how=request["how"],
@@ -132,29 +163,66 @@ def _idle(request: Line, lines: Iterable[Line]) -> tuple[str, ...]:
 def _problems(start: Line, lines: Sequence[Line]) -> list[str]:
     """Why the request was not met by one start."""
     request = start["request"]
+    selection = str(request["selection"])
+    found = _early(start, lines)
+    if selection in ("off", "watched") or not any(line["event"] == "worker" for line in lines):
+        return found
+    ran = _ran(lines)
+    if not ran:
+        return [*found, f"FlagGems was asked for ({selection}), and dispatched nothing"]
+    workers = {line["process"] for line in lines if line["event"] == "worker"}
+    silent = workers - {line["process"] for line in ran}
+    # Single operators may be called in one stage of a pipeline alone.
+    if silent and not selection.startswith("only:"):
+        found.append(f"{len(silent)} of {len(workers)} workers dispatched nothing of FlagGems")
+    return [*found, *_unasked(request, ran)]
+
+
+def _early(start: Line, lines: Sequence[Line]) -> list[str]:
+    """What shows as soon as a server is ready."""
+    request = start["request"]
+    if request["selection"] == "watched":
+        return []  # nothing was asked for, and what ran is only told
     off = request["selection"] == "off"
-    found = [f"the server went on without an operator: {said}" for said in start["fallbacks"]] if (
-        start.get("fallbacks") and not off
-    ) else []  # fmt: skip
-    workers = [line for line in lines if line["event"] == "worker"]
+    found = [
+        f"the record {line['file']} is damaged" for line in lines if line["event"] == "damaged"
+    ]
+    if not off:
+        said = start.get("fallbacks", ())
+        found += [f"the server went on without an operator: {line}" for line in said]
+    workers = {line["process"] for line in lines if line["event"] == "worker"}
     if not workers:
         return [
             *found,
             "no worker of the server wrote down its operators: the plug-in or its variable did not "
             "reach it",
         ]
-    ran = [line for line in lines if line["event"] == "operator"]
-    if request["selection"] == "watched":
-        return found  # nothing was asked for, and what ran is only told
+    if len(workers) < request["workers"]:
+        found.append(
+            f"only {len(workers)} of {request['workers']} workers wrote down their operators"
+        )
     if off:
-        names = sorted({line["name"] for line in ran})
-        return [f"FlagGems was off, and dispatched {_some(names)}"] if names else []
-    if not ran:
-        return [*found, f"FlagGems was asked for ({request['selection']}), and dispatched nothing"]
-    silent = sorted({w["process"] for w in workers} - {line["process"] for line in ran})
-    if silent:
-        found.append(f"{len(silent)} of {len(workers)} workers dispatched nothing of FlagGems")
-    return [*found, *_unasked(request, ran), *_unregistered(request, lines)]
+        names = sorted({line["name"] for line in _ran(lines)} & _judged(request, lines))
+        return [*found, *([f"FlagGems was off, and dispatched {_some(names)}"] if names else [])]
+    return [*found, *_unregistered(request, lines)]
+
+
+def _ran(lines: Iterable[Line]) -> list[Line]:
+    """The events that say that an operator ran."""
+    return [
+        line
+        for line in lines
+        if line["event"] == "operator" or (line["event"] == "count" and line["count"] > 0)
+    ]
+
+
+def _judged(request: Line, lines: Iterable[Line]) -> set[str]:
+    """What may not run when FlagGems is off. vllm-plugin-FL's own attention stays, and may call its
+    functions."""
+    functions = set(request["functions"])
+    if request["how"] == "plugin" and functions:
+        return functions
+    return {line["name"] for line in _ran(lines)}
 
 
 def _unasked(request: Line, ran: Iterable[Line]) -> list[str]:

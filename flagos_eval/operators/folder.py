@@ -38,6 +38,7 @@ _WATCHED: dict[str, Any] = {
     "enable": None,
     "names": [],
     "allowed": None,
+    "workers": 1,
     "version": None,
     "functions": [],
 }
@@ -50,8 +51,17 @@ def root(output: Path) -> Path:
     return output.with_name(f"{output.stem}.operators")
 
 
-def make(parent: Path, selection: Selection, switch: Switch, installed: Installed) -> Path:
+def make(
+    parent: Path, selection: Selection, switch: Switch, installed: Installed, *, workers: int = 1
+) -> Path:
     """A new start's folder, with the request and the plug-in in it.
+
+    Args:
+        parent: Where the run's starts have theirs.
+        selection: What was asked for.
+        switch: How the server is told.
+        installed: What it has.
+        workers: Processes that compute, each of which has to write down its operators.
 
     Raises:
         FileError: it cannot be written.
@@ -65,6 +75,7 @@ def make(parent: Path, selection: Selection, switch: Switch, installed: Installe
             "enable": switch.enable,
             "names": list(switch.names),
             "allowed": None if switch.allowed is None else list(switch.allowed),
+            "workers": workers,
             "version": installed.version,
             "functions": sorted(installed.functions),
         }
@@ -138,6 +149,19 @@ def served(folder: Path, epochs: Sequence[int], log: Path | None) -> None:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
 
 
+def close_last(parent: Path, log: Path) -> None:
+    """Read the log of the start before, which may have been killed, until a new one replaces it.
+
+    Raises:
+        FileError: what it says cannot be written.
+    """
+    starts = [path for path in parent.glob("*") if path.name.isdigit()] if parent.is_dir() else []
+    if starts:
+        last = max(starts, key=lambda path: int(path.name))
+        if (last / "served.json").exists():
+            served(last, (), log)
+
+
 def fallbacks(log: Path) -> list[str]:
     """What a server's log says about operators that it went on without."""
     try:
@@ -172,20 +196,30 @@ def start_lines(folder: Path, start: int) -> Iterator[dict[str, Any]]:
         place = folder / "served.json"
         seen = json.loads(place.read_bytes()) if place.exists() else {}
         yield {"start": start, "event": "start", "request": asked, **seen}
-        for path in sorted(folder.glob("*.jsonl")):
-            for line in path.read_text("ascii").splitlines():
-                yield {"start": start, "process": int(path.stem), **json.loads(line)}
-        for path in sorted(folder.glob("*.counts")):
-            counts, last = read_counts(path)
-            pid = int(path.stem)
-            for (module, name, direct), n in counts:
-                yield {
-                    "start": start, "process": pid, "event": "count",
-                    "module": module, "name": name, "direct": direct, "count": n,
-                }  # fmt: skip
-            yield {"start": start, "process": pid, "event": "last", "names": last}
-    except (OSError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
-        raise CorruptFile(f"{folder} is not what a server wrote there: {error}") from error
+        for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.counts")]):
+            for event in _of_process(path):
+                yield {"start": start, "process": int(path.stem), **event}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CorruptFile(f"{folder} is not what was written there: {error}") from error
+
+
+def _of_process(path: Path) -> list[dict[str, Any]]:
+    """The events in one file of a process. One that cannot be read, as a full disk leaves it, is an
+    event, too: the answers are worth keeping, and what they say of operators is not."""
+    try:
+        if path.suffix == ".jsonl":
+            found = [json.loads(line) for line in path.read_text("ascii").splitlines()]
+            if not all(isinstance(event, dict) and "event" in event for event in found):
+                raise ValueError("no event")
+            return found
+        counts, last = read_counts(path)
+    except (ValueError, IndexError, TypeError, struct.error):
+        return [{"event": "damaged", "file": path.name}]
+    counted = [
+        {"event": "count", "module": module, "name": name, "direct": direct, "count": n}
+        for (module, name, direct), n in counts
+    ]
+    return [*counted, {"event": "last", "names": last}]
 
 
 def read_counts(path: Path) -> tuple[list[tuple[Key, int]], list[str]]:
@@ -208,6 +242,11 @@ def read_counts(path: Path) -> tuple[list[tuple[Key, int]], list[str]]:
         last.pop(name, None)
         last[name] = None
     return found, list(last)
+
+
+def is_single(folder: Path) -> bool:
+    """Whether single operators can be switched where this start ran."""
+    return bool(json.loads(request_file(folder).read_bytes())["how"] != "flagscale")
 
 
 def last_operators(folder: Path) -> list[str]:

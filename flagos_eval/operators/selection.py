@@ -67,6 +67,8 @@ def _unknown(pattern: str, known: Collection[str], keys: dict[str, str]) -> Unkn
         hint = f"that is torch's name; FlagGems' function is {keys[pattern]}"
     elif close := get_close_matches(pattern, known, n=_SHOWN):
         hint = f"did you mean {', '.join(close)}?"
+    elif not known:
+        hint = "its operators are not found in its source: --flag-gems all or off"
     else:
         hint = f"it has {len(known)} operators, such as {', '.join(sorted(known)[:_SHOWN])}"
     return UnknownName(f"the installed FlagGems has no operator {pattern!r}", hint=hint)

@@ -30,6 +30,22 @@ OUT_OF_TREE = (
 """vLLM's own operators, which vllm-plugin-FL replaces beside those of torch."""
 
 
+_UNSET = dict.fromkeys(
+    (
+        "VLLM_FL_CONFIG",
+        "VLLM_FL_FLAGOS_BLACKLIST",
+        "VLLM_FL_FLAGOS_BLACKLIST_APPEND",
+        "VLLM_FL_FLAGOS_WHITELIST",
+        "VLLM_FL_OOT_BLACKLIST",
+        "VLLM_FL_OOT_WHITELIST",
+        "VLLM_FL_PER_OP",
+    ),
+    "",
+)
+"""What else chooses operators of vllm-plugin-FL, and may come with an image or a shell; to it an
+empty one is none."""
+
+
 @dataclass(frozen=True)
 class Switch:
     """What a server is told."""
@@ -102,7 +118,7 @@ def _off(how: How) -> Switch:
     environment = {"USE_FLAGGEMS": "0"}
     notes: tuple[str, ...] = ()
     if how == "plugin":
-        environment["VLLM_FL_PREFER_ENABLED"] = "false"
+        environment |= {**_UNSET, "VLLM_FL_PREFER_ENABLED": "false"}
         notes = (
             "vllm-plugin-FL still brings its platform and its attention; --env VLLM_PLUGINS= and "
             "no --flag-gems is the arm without it",
@@ -135,6 +151,7 @@ def _plugin(
 ) -> Switch:
     """vllm-plugin-FL has two layers, and an empty list means that nothing was said."""
     variables = {
+        **_UNSET,
         "VLLM_PLUGINS": "fl",
         "USE_FLAGGEMS": "1",
         "VLLM_FL_PREFER_ENABLED": "true",

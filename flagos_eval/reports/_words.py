@@ -32,7 +32,8 @@ _ORDER: Final[tuple[TaskVerdict, ...]] = get_args(TaskVerdict)
 _NEXT: Final = {
     "NOT_COMPARABLE": "make the sides equal in this and run again; no difference is shown, for it "
     "would not be evidence",
-    "INVALID_RUN": "resume the run (the same command) until no request is without an answer",
+    "INVALID_RUN": "resume the run (the same command) until no request is without an answer; one "
+    "whose server did not use the operators that were asked for is run again, to another file",
     "NOT_RUN": "named by the policy and not compared: run on both sides, or declare another policy",
 }
 EXTERNAL: Final = (

@@ -19,6 +19,7 @@ import pytest
 import standin_packages
 
 from flagos_eval import Run, load_run
+from flagos_eval.operators import folder as operators
 from flagos_eval.tally import tally
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,3 +277,65 @@ def test_an_operator_that_the_engine_never_calls_makes_the_run_invalid(folder, m
     command = ("run", "-t", "shapes", "-L", "10", *server(model), "-o", "invalid.json")
     said = flagos_eval(folder, *command, "--flag-gems", "only:tan", code=4)
     assert "INVALID: FlagGems was asked for (only:tan), and dispatched nothing" in said
+
+
+PLUGIN = """
+import json, logging, sys
+from vllm.plugins import load_general_plugins
+try:
+    load_general_plugins()
+except RuntimeError as error:
+    sys.exit(f"refused: {error}")
+worker = sys.modules.get("vllm.v1.worker.worker_base")
+wrapped = worker is not None and worker.WorkerWrapperBase.init_device.__module__
+print(json.dumps([wrapped, len(logging.getLogger("flag_gems").handlers)]))
+"""
+
+
+def in_vllm(program: str, *paths: Path, **environment: str) -> str:
+    """A program in the interpreter that has vLLM; the last line that it printed."""
+    path = os.pathsep.join(map(str, paths))
+    done = subprocess.run(
+        [str(VLLM), "-c", program], env={**os.environ, "PYTHONPATH": path, **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_the_plug_in_is_inert_in_vllm_unless_it_is_asked(tmp_path):
+    operators.write_plugin(tmp_path / "plugin")
+    assert in_vllm(PLUGIN, tmp_path / "plugin") == "[false, 0]"
+
+
+def test_the_plug_in_wraps_vllms_worker_when_it_is_asked(tmp_path):
+    operators.write_plugin(tmp_path / "plugin")
+    request = tmp_path / "request.json"
+    request.write_text('{"enable": "only", "names": ["cos"]}')
+    said = in_vllm(PLUGIN, tmp_path / "plugin", FLAGOS_EVAL_OPERATORS=str(request))
+    assert said == '["flagos_eval_operators", 1]'
+
+
+def test_the_plug_in_refuses_in_vllm_what_it_cannot_read(tmp_path):
+    operators.write_plugin(tmp_path / "plugin")
+    said = in_vllm(PLUGIN, tmp_path / "plugin", FLAGOS_EVAL_OPERATORS=str(tmp_path / "none.json"))
+    assert said.startswith("refused: flagos-eval operators: cannot read")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        (("all", []), ["cos", "sin", "tan"]),
+        (("only", ["cos"]), ["cos"]),
+        (("not", ["cos"]), ["sin", "tan"]),
+        (("only", ["cosine"]), "flagos-eval operators: FlagGems 5.0.2 has no cosine"),
+    ],
+)
+def test_the_plug_in_switches_in_that_torch_what_it_is_told(tmp_path, arguments, outcome):
+    operators.write_plugin(tmp_path / "plugin")
+    packages = standin_packages.put_real_flag_gems(tmp_path / "packages")
+    program = (
+        "import json, flagos_eval_operators as plugin\n"
+        f"try:\n    said = plugin.switch(*{arguments!r})['registered']\n"
+        "except RuntimeError as error:\n    said = str(error)\nprint(json.dumps(said))"
+    )
+    assert json.loads(in_vllm(program, tmp_path / "plugin", packages)) == outcome

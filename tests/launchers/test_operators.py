@@ -14,7 +14,7 @@ import standin_packages
 
 from flagos_eval.errors import ServerStartFailed, UnknownName, UsageError
 from flagos_eval.launchers import flagscale
-from flagos_eval.launchers.base import LaunchRequest, ServerHandle
+from flagos_eval.launchers.base import EngineSettings, LaunchRequest, ServerHandle
 from flagos_eval.operators import evidence, folder
 from flagos_eval.operators.selection import parse
 from flagos_eval.platforms import named
@@ -36,10 +36,11 @@ def gems(case: Case, monkeypatch: pytest.MonkeyPatch) -> Case:
     if profile.exists():
         monkeypatch.delenv("PYTHONPATH", raising=False)
         with profile.open("a") as out:
-            out.write(f"export PYTHONPATH={packages} STANDIN_PACKAGES=1\n")
+            out.write(f"export PYTHONPATH={packages} STANDIN_PACKAGES=1 STANDIN_ROOT={packages}\n")
     else:
         monkeypatch.setenv("PYTHONPATH", str(packages))
         monkeypatch.setenv("STANDIN_PACKAGES", "1")
+        monkeypatch.setenv("STANDIN_ROOT", str(packages))
     return case
 
 
@@ -56,6 +57,7 @@ def ran(found: Dispatch, *, direct: bool = True) -> set[str]:
 
 plain = pytest.mark.parametrize("case", ["vllm", "docker"], indirect=True)
 """Plain vLLM, where our plug-in switches single operators."""
+docked = pytest.mark.parametrize("case", ["docker", "docker-flagscale"], indirect=True)
 in_flagscale = pytest.mark.parametrize("case", ["flagscale", "docker-flagscale"], indirect=True)
 """FlagScale's vLLM, which switches all of them or none."""
 
@@ -114,18 +116,40 @@ def test_single_operators_are_left_out(gems: Case) -> None:
     assert found.problems == ()
 
 
-def test_an_image_keeps_its_own_search_path(gems: Case) -> None:
+@pytest.mark.parametrize("version", ["old", "new"])
+def test_the_search_path_that_a_server_has_is_kept(
+    gems: Case, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FlagScale's scripts set it anew: those of early 2025 drop what was there before, later ones
+    set the variables of the configuration last."""
+    monkeypatch.setenv("STANDIN_FLAGSCALE", version)
+    profile = gems.machine.folder / "docker" / "home" / ".profile"
+    if profile.exists():
+        with profile.open("a") as out:
+            out.write(f"export STANDIN_FLAGSCALE={version}\n")
     with gems.start(flag_gems=parse("all")) as handle:
         (call,) = gems.machine.calls
         plugin, *rest = call["env"]["PYTHONPATH"].split(os.pathsep)
+        assert dispatch(handle).problems == ()
     assert plugin == str(handle.operators / folder.PLUGIN)
-    assert rest == [str(gems.machine.folder / "packages")]
+    assert str(gems.machine.folder / "packages") in rest
 
 
 def test_plug_ins_that_are_chosen_by_name_include_ours(gems: Case) -> None:
     given = {"VLLM_PLUGINS": "somebody"}
     with gems.start(flag_gems=parse("all"), environment=given) as handle:
         assert gems.machine.calls[0]["env"]["VLLM_PLUGINS"] == "somebody,flagos_eval"
+        assert dispatch(handle).problems == ()
+
+
+@docked
+def test_an_images_list_of_plug_ins_gets_ours(gems: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the host's, which chooses the image's platform, stays outside."""
+    monkeypatch.setenv("VLLM_PLUGINS", "hosts")
+    with (gems.machine.folder / "docker" / "home" / ".profile").open("a") as out:
+        out.write("export VLLM_PLUGINS=metax\n")
+    with gems.start(flag_gems=parse("all")) as handle:
+        assert gems.machine.calls[0]["env"]["VLLM_PLUGINS"] == "metax,flagos_eval"
         assert dispatch(handle).problems == ()
 
 
@@ -184,12 +208,20 @@ def test_a_crash_names_the_operators_that_ran_last(gems: Case) -> None:
     said = caught.value.message
     assert "an illegal memory access" in said
     assert "index, pow_tensor_scalar, mean_dim, add, rsqrt, mul (errors of" in said
-    assert caught.value.hint is not None and "not:mul" in caught.value.hint
+    single = gems.machine.results / "run.operators" / "1"
+    assert caught.value.hint is not None
+    assert ("not:mul" in caught.value.hint) is folder.is_single(single)
     assert (gems.machine.results / "run.server.log").exists()
     assert gems.machine.processes() == []
 
 
 # --- What cannot be done is said before anything starts -------------------------------------------
+
+
+def test_every_worker_that_was_asked_for_has_to_write(gems: Case) -> None:
+    with gems.start(flag_gems=parse("off"), engine=EngineSettings(tensor_parallel=2)) as handle:
+        (said,) = dispatch(handle).problems
+    assert said == "only 1 of 2 workers wrote down their operators"
 
 
 @plain
@@ -258,7 +290,7 @@ def test_a_plan_of_a_container_hands_the_variables_over_and_mounts_the_records(
     plan = docker_plan(request)
     command = plan.commands[-1]
     records = str((docker.results / "run.operators" / "1").absolute())
-    assert f"{records}:{records}" in command
+    assert f"{records}:{records}" in command and f"{records}/plugin:{records}/plugin:ro" in command
     assert "FLAGOS_EVAL_OPERATORS" in command and "GEMS_VENDOR" in command
     assert plan.environment["GEMS_VENDOR"] == "metax"
     assert any("checked at the start" in note for note in plan.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -145,8 +146,8 @@ def test_the_operators_that_ran_are_in_the_run_and_can_be_verified(machine: Mach
 
 def test_a_run_that_contradicts_its_request_is_saved_and_invalid(machine: Machine) -> None:
     command = with_vllm(machine, "--flag-gems", "off")
-    said = flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak")
-    assert "INVALID: FlagGems was off, and dispatched add" in said
+    said = flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak-later")
+    assert "INVALID: FlagGems was off, and dispatched addmm" in said
     run = load_run(machine.folder / "a.json")
     assert run.state == "complete" and len(run.responses) == 30
     assert "INVALID: FlagGems was off" in flagos_eval(machine, "show", "a.json")
@@ -154,7 +155,7 @@ def test_a_run_that_contradicts_its_request_is_saved_and_invalid(machine: Machin
 
 def test_what_a_run_says_of_its_operators_is_verified(machine: Machine) -> None:
     command = with_vllm(machine, "--flag-gems", "off")
-    flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak")
+    flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak-later")
     path = machine.folder / "a.json"
     said = path.read_text("utf-8")
     edited = re.sub(r'"problems": ?\[[^]]+\]', '"problems": []', said)
@@ -174,6 +175,43 @@ def test_every_start_that_answered_counts(machine: Machine) -> None:
         path.unlink()
     said = flagos_eval(machine, *command, code=4, **gems(machine))
     assert "INVALID: no worker of the server wrote down its operators" in said
+    assert load_run(machine.folder / "a.json").state == "complete"
+
+
+def test_a_start_that_answered_and_left_no_record_counts_too(machine: Machine) -> None:
+    command = with_vllm(machine, "--flag-gems", "all", "--concurrency", "2")
+    flagos_eval(machine, *command, code=5, **gems(machine), STANDIN_VLLM="die-after-45")
+    shutil.rmtree(machine.folder / "a.operators")
+    said = flagos_eval(machine, *command, code=4, **gems(machine))
+    assert "INVALID: no record of the operators of start 1, which answered" in said
+    flagos_eval(machine, "verify", "a.json")
+
+
+def test_a_server_that_does_not_use_them_is_not_asked_at_all(machine: Machine) -> None:
+    """It shows when it is ready, before hours are spent."""
+    command = with_vllm(machine, "--flag-gems", "off")
+    said = flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak")
+    assert "does not use the operators that were asked for: FlagGems was off, and" in said
+    assert not (machine.folder / "a.json").exists()
+
+
+def test_an_invalid_run_is_no_reference(machine: Machine) -> None:
+    command = with_vllm(machine, "--flag-gems", "off")
+    flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak-later")
+    said = flagos_eval(
+        machine, "run", "--reference", "a.json", "--launcher", "vllm", "-o", "b.json", code=2
+    )
+    assert "cannot be the reference: it is invalid (FlagGems was off" in said
+
+
+def test_a_dry_run_shows_the_variables_of_the_operators(flagscale: Machine) -> None:
+    command = asked(flagscale, "--launcher", "flagscale", "-o", "a.json", "--flag-gems", "all")
+    importable = {"PYTHONPATH": gems(flagscale)["PYTHONPATH"]}
+    said = flagos_eval(flagscale, *command, "--platform", "metax", "--dry-run", **importable)
+    for line in ("  USE_FLAGGEMS=1", "  GEMS_VENDOR=metax", '    GEMS_VENDOR: "metax"'):
+        assert line in said.split("\n") or any(line in one for one in said.split("\n"))
+    assert "FLAGOS_EVAL_OPERATORS=" in said
+    assert not (flagscale.folder / "a.operators").exists()
 
 
 def test_a_new_run_of_that_name_starts_with_nothing(machine: Machine) -> None:
