@@ -170,6 +170,11 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             err=True,
         )
         return errors.EXIT_INTERRUPTED
+    except KeyboardInterrupt:  # before anything was asked, or again while stopping
+        click.echo(
+            "stopped. What was answered is kept. Run the same command to continue.", err=True
+        )
+        return errors.EXIT_INTERRUPTED
     code = _finished(run, output)
     if reference is None or code != errors.EXIT_OK:
         return code
