@@ -793,12 +793,16 @@ class ProtocolServer:
 
 def _token_logprobs(token: str, top: int) -> Json:
     """Returns one token in vLLM's shape; the chosen token is the first of its alternatives."""
-    chosen = 0.5 + zlib.crc32(token.encode()) % 4000 / 10_000
+    chosen = 0.5 + zlib.crc32(token.encode("utf-8", "surrogatepass")) % 4000 / 10_000
     others = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter != token.strip()]
     shares = {token: chosen}
     shares |= {other: (1 - chosen) / 2**rank for rank, other in enumerate(others, start=1)}
     entries: list[Json] = [
-        {"token": name, "logprob": math.log(share), "bytes": list(name.encode())}
+        {
+            "token": name,
+            "logprob": math.log(share),
+            "bytes": list(name.encode("utf-8", "surrogatepass")),
+        }
         for name, share in shares.items()
     ]
     return {**entries[0], "top_logprobs": entries[:top]}
