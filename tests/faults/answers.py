@@ -9,7 +9,7 @@ import protocol_server as ps
 from protocol_server import Fault, RequestInfo, Status
 
 from .place import N, Place, Said, question
-from .scenario import EVERYTHING, Scenario
+from .scenario import EVERYTHING, NOTHING, Scenario
 
 AT_ONCE = ("--max-retries", "0")
 NOW_AND_THEN = frozenset(range(3, N, 10))
@@ -57,6 +57,12 @@ def speaking(place: Place) -> Said:
     plain = place.server.answer
     odd = "\ud83d \udc00 \x00 \u202e \u2028 \U0001f4a5 e\u0301 \x1b[31m \ufeff"
     place.server.answer = lambda body: plain(body) + ("" if question(body) is None else odd)
+    return place.run()
+
+
+def trickling_description(place: Place) -> Said:
+    """What the server says of itself comes a byte at a time, for longer than it may take."""
+    place.server.page_speed = 20.0
     return place.run()
 
 
@@ -118,6 +124,14 @@ SCENARIOS = (
         TRIES(ps.SlowBody(100)),
         "--timeout",
         "2",
+    ),
+    Scenario(
+        "slow-loris description",
+        "the pages that describe the server come at 20 bytes a second",
+        trickling_description,
+        74,
+        "no OpenAI-compatible server at http://server/v1 (no answer from /models)",
+        NOTHING,
     ),
     passing(
         "storm of 429",

@@ -34,7 +34,7 @@ cli.main()
 
 def mounted(folder: Path, *options: str) -> bool:
     """Whether a small disk in memory could be mounted there."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
+    if shutil.which("mount") is None:
         return False
     command = ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -72,11 +72,12 @@ def read_only(place: Place) -> Said:
     if mounted(place.results, "-o", "ro,size=1m"):
         place.means.append("a read-only tmpfs")
         place.closing.callback(unmount, place.results)
-    elif os.geteuid() != 0:
+    else:
         place.means.append("mode 555")
         place.results.chmod(0o555)
-    else:
-        pytest.skip("root writes to every folder, and may not mount a disk here")
+        if os.access(place.results, os.W_OK):
+            place.results.chmod(0o755)
+            pytest.skip("root writes to every folder, and may not mount a disk here")
     return place.run()
 
 

@@ -61,6 +61,8 @@ class Place:
     """How a fault was caused here, where that depends on the machine."""
     earlier: list[int] = field(default_factory=list)
     """How many questions runs asked that were finished before this one began."""
+    finished: list[Run] = field(default_factory=list)
+    """Those runs."""
 
     @property
     def results(self) -> Path:

@@ -63,9 +63,10 @@ def killed_again_and_again(place: Place) -> Said:
             time.sleep(1.5 * chance(nth))
             process.kill()
         if place.output.is_file() and not place.journal.is_file():
-            assert place.load().state == "complete" and place.kept() == N
+            place.finished.append(place.load())
             place.output.unlink()
             place.earlier.append(sum(place.asked().values()) - sum(place.earlier))
+    place.means.append(f"{len(place.finished)} of them had finished a run by then")
     return signalled(signal.SIGKILL)(place)
 
 

@@ -24,7 +24,7 @@ def same_command(place: Place) -> Said:
 
 def heal(place: Place) -> None:
     """The server is as it should be."""
-    place.server.faults, place.server.delay = None, 0.0
+    place.server.faults, place.server.delay, place.server.page_speed = None, 0.0, None
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,13 @@ def play(scenario: Scenario, place: Place, undisturbed: Run) -> Outcome:
         asked_again = sum(more.values())
         assert asked_again == N - kept, f"{asked_again} asked, {kept} of {N} were kept: {more}"
     run = place.load()
-    assert run.state == "complete"
-    assert sorted(r.sample_id for r in run.responses) == [f"item-{i:03}" for i in range(N)]
+    for one in (*place.finished, run):
+        assert one.state == "complete"
+        assert sorted(r.sample_id for r in one.responses) == [f"item-{i:03}" for i in range(N)]
     recorded = sum(len(r.attempts) for r in run.responses)
     seen = sum(place.asked().values()) - sum(place.earlier)
     assert recorded <= seen <= recorded + scenario.dropped, f"{seen} seen, {recorded} on record"
-    equal = judged(run) == judged(undisturbed)
+    equal = all(judged(one) == judged(undisturbed) for one in (*place.finished, run))
     assert equal, scenario.name
     message = readable(said.message, place) if said.code >= 0 else ""
     cause = ", ".join((scenario.cause, *place.means))
