@@ -278,7 +278,8 @@ def _finished(run: Run, output: Path) -> int:
     from tabulate import tabulate
 
     from ..records import Status
-    from ..served import operators
+    from ..reports._rows import inert
+    from ..served import oddities, operators
 
     rows = []
     for result in run.results:
@@ -293,6 +294,8 @@ def _finished(run: Run, output: Path) -> int:
         tabulate(rows, headers=headers, disable_numparse=True, colalign=["left"] + ["right"] * 7)
     )
     say_counters(run)
+    for line in oddities(run):
+        click.echo(f"NOTE: {inert(line)}")
     if run.state == "incomplete":
         click.echo(
             f"INCOMPLETE: {run.reason}. Saved {output}; "

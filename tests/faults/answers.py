@@ -94,9 +94,11 @@ def failing(
     )
 
 
-def passing(name: str, cause: str, faults: ps.Faults, *more: str) -> Scenario:
+def passing(
+    name: str, cause: str, faults: ps.Faults, *more: str, says: str = "Saved run.json"
+) -> Scenario:
     """What a run gets over by itself."""
-    return Scenario(name, cause, faulty(faults, *more), 0, "Saved", EVERYTHING, again=None)
+    return Scenario(name, cause, faulty(faults, *more), 0, says, EVERYTHING, again=None)
 
 
 TRIES = partial(once, NOW_AND_THEN)
@@ -192,8 +194,14 @@ SCENARIOS = (
         "wrong model name in the reply",
         "every answer names another model",
         every_answer(ps.WrongModel()),
+        says=f"NOTE: {N} of {N} answers name another model than tiny: 'another-model'",
     ),
-    passing("duplicate answers", "every answer has the same id", every_answer(ps.DuplicateId())),
+    passing(
+        "duplicate answers",
+        "every answer has the same id",
+        every_answer(ps.DuplicateId()),
+        says=f"NOTE: {N - 1} of {N} answers have the id of another answer",
+    ),
     passing("shuffled answers", "answers overtake each other", out_of_order),
     Scenario(
         "unicode and surrogates",

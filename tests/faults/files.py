@@ -236,7 +236,7 @@ SCENARIOS = (
         "the journal has a higher version",
         newer_journal,
         2,
-        "is not a journal that this version can continue",
+        "was begun by a newer version of flagos-eval",
         SOME,
         dropped=CONCURRENCY,
     ),

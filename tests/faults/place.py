@@ -27,9 +27,7 @@ LARGE = 7
 TASK = TASK_FILE.replace("N = 24", f"N = {N}").replace(
     "Canvas(16)", f"Canvas(448 if index == {LARGE} else 16)"
 )
-SAID_LAST = re.compile(
-    r"^(?:error:|INCOMPLETE:|INVALID:|stopped\.|Saved |.*do(?:es)? not match).*", re.M
-)
+SENTENCE = re.compile(r"^(?:error:|NOTE:|INCOMPLETE:|stopped\.|Saved ).*", re.MULTILINE)
 TIME_LIMIT = 300
 
 
@@ -42,9 +40,10 @@ class Said:
 
     @property
     def message(self) -> str:
-        """What it ended with: an error, or the last line that says how it went."""
-        found = SAID_LAST.findall(self.text)
-        return str(found[-1]) if found else self.text.strip().rpartition("\n")[2]
+        """The sentence that says how it went: a note if there is one, else the last."""
+        found = [str(line).partition(". Saved ")[0] for line in SENTENCE.findall(self.text)]
+        notes = [line for line in found if line.startswith("NOTE: ")]
+        return (notes or found or [""])[-1]
 
 
 @dataclass(frozen=True)

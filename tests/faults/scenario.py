@@ -3,6 +3,7 @@ answered, and in the end the scores of a run that nothing happened to."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -104,7 +105,8 @@ def play(scenario: Scenario, place: Place, undisturbed: Run) -> Outcome:
 def readable(message: str, place: Place) -> str:
     """A message without what is another one every time."""
     return (
-        message.replace(f"{place.results}/", "")
+        re.sub("chatcmpl-[0-9a-f]+", "chatcmpl-...", message)
+        .replace(f"{place.results}/", "")
         .replace(f"{place.folder}/", "")
         .replace(place.server.url, "http://server/v1")
     )
