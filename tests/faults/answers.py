@@ -62,7 +62,7 @@ def speaking(place: Place) -> Said:
 
 def trickling_description(place: Place) -> Said:
     """What the server says of itself comes a byte at a time, for longer than it may take."""
-    place.server.page_speed = 20.0
+    place.server.page_speed = 10.0
     return place.run()
 
 
@@ -129,7 +129,7 @@ SCENARIOS = (
     ),
     Scenario(
         "slow-loris description",
-        "the pages that describe the server come at 20 bytes a second",
+        "the pages that describe the server come at 10 bytes a second",
         trickling_description,
         74,
         "no OpenAI-compatible server at http://server/v1 (no answer from /models)",

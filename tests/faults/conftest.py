@@ -37,13 +37,16 @@ class Table:
         self.path = path
         self.outcomes: dict[str, Outcome] = {}
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write it, if every scenario passed."""
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write it, if every scenario passed; say so if not."""
         names = [scenario.name for scenario in SCENARIOS]
-        if exitstatus == 0 and set(names) == set(self.outcomes):
-            rows = [row(self.outcomes[name]) for name in names]
-            body = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
-            self.path.write_text(f"{HEAD.format(n=len(rows))}{body}\n", encoding="utf-8")
+        absent = [name for name in names if name not in self.outcomes]
+        if absent:
+            terminalreporter.write_line(f"{self.path} not written; not tried: {', '.join(absent)}")
+            return
+        rows = [row(self.outcomes[name]) for name in names]
+        body = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
+        self.path.write_text(f"{HEAD.format(n=len(rows))}{body}\n", encoding="utf-8")
 
 
 def row(outcome: Outcome) -> list[str]:

@@ -27,7 +27,9 @@ def test_a_run_survives(
         table.outcomes[outcome.name] = outcome
 
 
-def test_the_documents_list_every_scenario() -> None:
+def test_the_documents_list_every_scenario(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--fault-table"):
+        pytest.skip("the table is being written")
     listed = re.findall(r"^\| (.*?) +\|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     assert listed[1:] == [scenario.name for scenario in SCENARIOS]
 
