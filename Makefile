@@ -17,7 +17,9 @@ JOBS ?= 2
 
 # make test-page  the report's page in a real headless Chromium
 # make recorded  write docs/recorded.md from the tests on recorded answers
-.PHONY: setup test recorded check proof docs wheelhouse lock test-vllm test-lmms test-ray test-install test-page clean
+# make test-faults  every fault tried for real; writes docs/fault-matrix.md
+.PHONY: setup test recorded check proof docs wheelhouse lock test-vllm test-lmms test-ray test-install \
+	test-page test-faults clean
 
 setup: $(VENV)/.ready
 
@@ -27,7 +29,7 @@ $(VENV)/.ready: pyproject.toml $(PINS) tools/setup.sh
 # ALSO="and not once" leaves out what takes long and hangs on no package's version.
 test: setup
 	$(BIN)/python -m pytest -n $(JOBS) \
-		-m "not vllm and not install and not lmms and not ray and not browser $(ALSO)"
+		-m "not vllm and not install and not lmms and not ray and not browser and not faults $(ALSO)"
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -57,7 +59,11 @@ test-page: setup
 test-install: setup
 	$(BIN)/python -m pytest -m install
 
-proof: check test test-install test-page test-lmms test-ray test-vllm
+# Every fault in tests/faults/ (minutes), and the table of what each did.
+test-faults: setup
+	$(BIN)/python -m pytest tests/faults --fault-table docs/fault-matrix.md
+
+proof: check test test-faults test-install test-page test-lmms test-ray test-vllm
 
 # Needs the recorded answers (FLAGOS_EVAL_TEST_DATA, or ../shared/data).
 recorded: setup

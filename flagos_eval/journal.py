@@ -327,9 +327,14 @@ def _without_collection() -> Iterator[None]:
 
 
 def _header(path: Path, event: dict[str, Any]) -> dict[str, Any]:
-    if event.get("journal") != SCHEMA_VERSION or not {"run_id", "started_at", "identity"} <= set(
-        event
-    ):
+    version = event.get("journal")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} was begun by a newer version of flagos-eval (journal {version}, this one "
+            f"continues {SCHEMA_VERSION})",
+            hint="upgrade flagos-eval, or choose another output with -o",
+        )
+    if version != SCHEMA_VERSION or not {"run_id", "started_at", "identity"} <= set(event):
         raise UsageError(
             f"{path} is not a journal that this version can continue",
             hint="start over with --fresh, or choose another output with -o",

@@ -72,11 +72,28 @@ def notes(baseline: Run, candidate: Run) -> Iterable[str]:
         # Labels are file names; what the machines say of themselves is what counts.
         said = f"both sides say they ran on {hosts[0]}"
         yield f"{said}: by its own facts the candidate is no other chip"
+    for run in (baseline, candidate):
+        yield from (f"{run.name}: {said}" for said in oddities(run))
     yield from (*ran(baseline), *ran(candidate))
     if baseline.weights is not None and candidate.weights is not None:
         differing = _differing(baseline, candidate)
         if differing:
             yield f"the sides do not serve the same files: {_by_kind(differing)}"
+
+
+def oddities(run: Run) -> Iterator[str]:
+    """What answers say of themselves and one engine would not: another model's name, as a router to
+    several models gives, or the id of another answer, as a cache gives."""
+    answers = [response for response in run.responses if response.text is not None]
+    known = (None, run.model, *(epoch.model for epoch in run.epochs))
+    others = [r.server_model for r in answers if r.server_model not in known]
+    if others:
+        names = ", ".join(sorted({repr(name) for name in others})[:_SHOWN])
+        said = f"{len(others)} of {len(answers)} answers name another model"
+        yield f"{said} than {run.model}: {names}"
+    ids = [response.server_id for response in answers if response.server_id]
+    if repeated := len(ids) - len(set(ids)):
+        yield f"{repeated} of {len(answers)} answers have the id of another answer"
 
 
 def _weights(baseline: Run, candidate: Run) -> Check:

@@ -10,6 +10,7 @@ import ipaddress
 import json
 import math
 import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -197,12 +198,29 @@ class Server:
         request = urllib.request.Request(address, headers=self._headers)
         try:
             with self._opener.open(request, timeout=self._timeout) as reply:
-                return reply.status, reply.read(_MAX_BYTES)
+                return reply.status, _read(reply, time.monotonic() + self._timeout)
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, b""
         except (OSError, http.client.HTTPException, ValueError):
             return None, b""
+
+
+def _read(reply: Any, deadline: float) -> bytes:
+    """The body. A time-out of a socket counts the gaps between bytes; one that trickles in needs a
+    total one.
+
+    Raises:
+        TimeoutError: it was not all there in time.
+    """
+    parts: list[bytes] = []
+    left = _MAX_BYTES
+    while left > 0 and (part := reply.read1(min(left, 65_536))):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer trickles in")
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 _DONE = "vllm:request_success_total"

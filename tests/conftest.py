@@ -1,4 +1,4 @@
-"""Settings of the property tests, and the option that writes what recorded answers gave."""
+"""Settings of the property tests, and the options that write tables for the documents."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--table", type=Path, help="Write what recorded answers gave to this file.")
+    parser.addoption("--fault-table", type=Path, help="Write what faults did to this file.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,3 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from recorded.conftest import Table
 
         config.pluginmanager.register(Table(path), "recorded-table")
+    path = config.getoption("--fault-table")
+    if path is not None:
+        from faults.conftest import Table
+
+        config.pluginmanager.register(Table(path), "fault-table")

@@ -421,7 +421,8 @@ class Exchange(BaseHTTPRequestHandler):
             self.send(404, {"detail": "Not Found"})
         else:
             kind = "application/json" if isinstance(page, dict) else "text/plain; version=0.0.4"
-            self.send(200, page, content_type=kind)
+            speed = self.owner.page_speed
+            self.send(200, page, content_type=kind, bytes_per_second=speed)
 
     def do_POST(self) -> None:
         """Answers a chat request."""
@@ -557,6 +558,7 @@ class ProtocolServer:
         shows_counters: Whether ``/metrics`` has vLLM's counters.
         preemptions: What ``/metrics`` says of them.
         prefix_hits: Likewise.
+        page_speed: Bytes per second at which the pages that describe the server trickle in.
         calls: How often each path was requested, whatever the outcome.
         errors: Exceptions from ``answer`` or ``faults`` (the client got a 500), or unexpected ones.
         max_in_flight: The most chat requests that were being answered at the same time.
@@ -585,6 +587,7 @@ class ProtocolServer:
     shows_counters: bool = True
     preemptions: int = 0
     prefix_hits: int = 0
+    page_speed: float | None = None
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
@@ -793,12 +796,16 @@ class ProtocolServer:
 
 def _token_logprobs(token: str, top: int) -> Json:
     """Returns one token in vLLM's shape; the chosen token is the first of its alternatives."""
-    chosen = 0.5 + zlib.crc32(token.encode()) % 4000 / 10_000
+    chosen = 0.5 + zlib.crc32(token.encode("utf-8", "surrogatepass")) % 4000 / 10_000
     others = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter != token.strip()]
     shares = {token: chosen}
     shares |= {other: (1 - chosen) / 2**rank for rank, other in enumerate(others, start=1)}
     entries: list[Json] = [
-        {"token": name, "logprob": math.log(share), "bytes": list(name.encode())}
+        {
+            "token": name,
+            "logprob": math.log(share),
+            "bytes": list(name.encode("utf-8", "surrogatepass")),
+        }
         for name, share in shares.items()
     ]
     return {**entries[0], "top_logprobs": entries[:top]}

@@ -186,13 +186,20 @@ def test_a_strange_file_is_refused_and_left_alone(path: Path, line: bytes) -> No
     assert path.read_bytes() == line
 
 
-def test_a_journal_of_another_version_is_refused(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (2, "begun by a newer version of flagos-eval"),
+        (0, "not a journal that this version can continue"),
+    ],
+)
+def test_a_journal_of_another_version_is_refused(path: Path, version: int, said: str) -> None:
     import zlib
 
     path.parent.mkdir()
-    data = b'{"journal":2,"run_id":"r","started_at":"","identity":{}}'
+    data = b'{"journal":%d,"run_id":"r","started_at":"","identity":{}}' % version
     path.write_bytes(b"%08x %s\n" % (zlib.crc32(data), data))
-    with pytest.raises(UsageError, match="not a journal that this version can continue"):
+    with pytest.raises(UsageError, match=said):
         opened(path)
 
 

@@ -53,6 +53,22 @@ def check(name: str, baseline: Run, candidate: Run) -> Check | None:
     return next((c for c in served.checks(baseline, candidate) if c.name == name), None)
 
 
+# --- What answers say of themselves ---------------------------------------------------------------
+
+
+def test_answers_of_another_model_or_with_one_id_are_told() -> None:
+    made = run(["0", "0", "0"])
+    assert list(served.oddities(made)) == []
+    odd = [
+        r.model_copy(update={"server_model": "other", "server_id": "same"}) for r in made.responses
+    ]
+    said = list(served.oddities(made.model_copy(update={"responses": tuple(odd)})))
+    assert said == [
+        f"3 of 3 answers name another model than {made.model}: 'other'",
+        "2 of 3 answers have the id of another answer",
+    ]
+
+
 # --- Weights --------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,16 @@ def test_a_server_that_accepts_and_never_answers_is_unreachable() -> None:
             server.identity()
 
 
+def test_a_description_that_trickles_in_ends_at_the_time_limit() -> None:
+    with ProtocolServer(page_speed=20) as server:
+        slow = Server(server.url, timeout=0.5)
+        assert slow.metrics() == {} and slow.reading() is None
+        with pytest.raises(ServerUnreachable, match="no answer from /models"):
+            slow.identity()
+        server.page_speed = 4000
+        assert Server(server.url).identity().models[0].id == "tiny"
+
+
 def test_the_key_is_sent_with_every_question() -> None:
     with ProtocolServer(api_key="hunter22") as guarded:
         assert Server(guarded.url, api_key="hunter22").identity().version == guarded.version

@@ -9,6 +9,7 @@ import importlib
 import keyword
 import logging
 import os
+import signal
 import sys
 import traceback
 from typing import NoReturn
@@ -97,7 +98,10 @@ def main() -> NoReturn:
     """Run the command line and exit with one of the documented codes."""
     # The retry library logs each retry; they are in the records, with their errors.
     logging.getLogger("stamina").addHandler(logging.NullHandler())
-    sys.exit(_guarded())
+    code = _guarded()
+    # All is said and saved: one more Ctrl-C while Python ends must not change the exit code.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _guarded() -> int:

@@ -181,6 +181,11 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             err=True,
         )
         return errors.EXIT_INTERRUPTED
+    except KeyboardInterrupt:  # before anything was asked, or again while stopping
+        click.echo(
+            "stopped. What was answered is kept. Run the same command to continue.", err=True
+        )
+        return errors.EXIT_INTERRUPTED
     return _end(run, output, reference, configured)
 
 
@@ -294,7 +299,8 @@ def finished(
     from tabulate import tabulate
 
     from ..records import Status
-    from ..served import operators
+    from ..reports._rows import inert
+    from ..served import oddities, operators
 
     rows = []
     for result in run.results:
@@ -309,6 +315,8 @@ def finished(
         tabulate(rows, headers=headers, disable_numparse=True, colalign=["left"] + ["right"] * 7)
     )
     say_counters(run)
+    for line in oddities(run):
+        click.echo(f"NOTE: {inert(line)}")
     if run.state == "incomplete":
         click.echo(f"INCOMPLETE: {run.reason}. Saved {output}; {again}.")
         return errors.EXIT_INCOMPLETE

@@ -70,7 +70,7 @@ def _summary(run: Run, task: str | None) -> None:
 
     from ..records import Status
     from ..reports._rows import inert, number
-    from ..served import ran
+    from ..served import oddities, ran
     from ..tally import tally
 
     part = f", shard {run.shard}" if run.shard else ""
@@ -87,7 +87,7 @@ def _summary(run: Run, task: str | None) -> None:
             f"  start {epoch.index + 1}: {inert(epoch.endpoint)} {inert(epoch.model)} "
             f"version {inert(epoch.version or 'unknown')} ({epoch.launcher})"
         )
-    for line in ran(run):
+    for line in (*ran(run), *oddities(run)):
         click.echo(f"  {inert(line)}")
     for reason in run.invalid:
         click.echo(f"  INVALID: {inert(reason)}")
