@@ -10,6 +10,7 @@ that neither can say something else than the code.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import sys
@@ -89,7 +90,7 @@ def run_file() -> str:
         model: type[BaseModel] = getattr(records, name)
         if not model.model_fields:
             continue
-        parts += [f"### {name}", "", (model.__doc__ or "").strip(), ""]
+        parts += [f"### {name}", "", inspect.cleandoc(model.__doc__ or ""), ""]
         parts += ["| field | type | meaning |", "|---|---|---|"]
         hints = get_type_hints(model)
         for field in model.model_fields:
