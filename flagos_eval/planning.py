@@ -217,13 +217,19 @@ def _components(n: int, flips: Flips) -> Components:
     return Components(n=max(1, int(n / effect)), passes=1, fixed=fixed, run=run)
 
 
+_NO_FLIPS = 1e-12
+"""A rate below this is none: far less than one flip in the largest benchmark."""
+
+
 def _variance(design: Design, flips: Flips, terms: Terms) -> tuple[float, float]:
     """The rate of flips between single passes, and how much less or more than so many independent
     items the design is worth: shared images take away, repeats add."""
     parts = _components(design.n, flips)
-    rate = min(1.0, parts.fixed + parts.run)
-    shrunk = (parts.fixed + parts.run / terms.repeat) / (parts.fixed + parts.run) if rate else 1.0
-    return rate, shrunk * (flips.again.design_effect if flips.again else 1.0)
+    clustering = flips.again.design_effect if flips.again else 1.0
+    whole = parts.fixed + parts.run
+    if whole < _NO_FLIPS:
+        return 0.0, clustering
+    return min(1.0, whole), (parts.fixed + parts.run / terms.repeat) / whole * clustering
 
 
 def _passes(design: Design, found: power.Outcomes) -> float | None:

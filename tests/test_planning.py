@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from factories import exact, items, run, task
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flagos_eval import planning_noise
@@ -183,7 +183,11 @@ designs = st.builds(
 )
 
 
+TINY = design(1, 1.0, tier="critical", flips=Flips(0.0, "given", noisy(5e-324, 1.0)))
+
+
 @settings(max_examples=15)
+@example(TINY, 2)
 @given(designs, st.integers(1, 8))
 def test_probabilities_are_probabilities(drawn: Design, repeat: int) -> None:
     found = plan_task(drawn, Terms(repeat=repeat))
