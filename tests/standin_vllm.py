@@ -94,6 +94,8 @@ def main(arguments: list[str]) -> int:
         kept = {"TITLE": "VLLM::EngineCore"}  # what the system shows of a process with a title
     if wrong == "lose-operators":
         kept.pop("FLAGOS_EVAL_OPERATORS", None)
+    if wrong == "lose-blacklist":  # as FlagGems#4926 has it
+        kept.pop("VLLM_FL_FLAGOS_BLACKLIST", None)
     engine = start_engine(kept, deaf=wrong == "deaf")
     if engine is None:
         print("RuntimeError: Engine core initialization failed. See root cause above.")

@@ -153,6 +153,47 @@ def test_an_images_list_of_plug_ins_gets_ours(gems: Case, monkeypatch: pytest.Mo
         assert dispatch(handle).problems == ()
 
 
+# --- vllm-plugin-FL -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plugin(gems: Case) -> Case:
+    """The plug-in is installed beside FlagGems, with a list of its own for metax."""
+    standin_packages.put_plugin_fl(gems.machine.folder / "packages")
+    return gems
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [
+        ("off", set()),
+        ("all", ALL | {"softmax"}),
+        ("only:mm,rsqrt", {"mm", "rsqrt"}),
+        ("not:mm,softmax", ALL - {"mm"}),
+    ],
+)
+def test_the_plugin_is_switched_by_its_own_variables(
+    plugin: Case, which: str, expected: set[str]
+) -> None:
+    with plugin.start(flag_gems=parse(which), platform=named("metax")) as handle:
+        found = dispatch(handle)
+    assert (found.how, ran(found), found.problems) == ("plugin", expected, ())
+
+
+def test_a_list_that_gets_lost_on_the_way_to_the_engine_is_found(plugin: Case) -> None:
+    """FlagGems#4926: "dropped at EngineCore spawn"."""
+    (said,) = problems(plugin, "not:mm", STANDIN_VLLM="lose-blacklist")
+    assert said == "dispatched though not asked for: mm"
+
+
+def test_a_list_from_a_shell_does_not_reach_the_plugin(
+    plugin: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_FL_FLAGOS_BLACKLIST", "mm,add")
+    with plugin.start(flag_gems=parse("all"), platform=named("metax")) as handle:
+        assert {"mm", "add"} <= ran(dispatch(handle))
+
+
 # --- What contradicts the request -----------------------------------------------------------------
 
 
