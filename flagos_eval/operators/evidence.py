@@ -109,7 +109,9 @@ def judge(lines: Sequence[Line], answered: Collection[int] = ()) -> Dispatch:
         answered: Starts of a server (epochs) that answered: each must have its records.
     """
     starts = [line for line in lines if line["event"] == "start"]
-    answering = [line for line in starts if line.get("epochs")] or starts[-1:]
+    # A start that was looked at and never answered decides nothing.
+    wanted = set(answered) or {epoch for line in starts for epoch in line.get("epochs", ())}
+    answering = [line for line in starts if wanted & set(line.get("epochs", ()))] or starts[-1:]
     of = {line["start"] for line in answering}
     within = [line for line in lines if line["start"] in of]
     request = answering[-1]["request"]

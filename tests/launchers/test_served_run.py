@@ -193,6 +193,9 @@ def test_a_server_that_does_not_use_them_is_not_asked_at_all(machine: Machine) -
     said = flagos_eval(machine, *command, code=4, **gems(machine), STANDIN_GEMS="leak")
     assert "does not use the operators that were asked for: FlagGems was off, and" in said
     assert not (machine.folder / "a.json").exists()
+    flagos_eval(machine, *command, **gems(machine))  # what was wrong is mended
+    assert load_run(machine.folder / "a.json").invalid == ()
+    flagos_eval(machine, "verify", "a.json")
 
 
 def test_an_invalid_run_is_no_reference(machine: Machine) -> None:
