@@ -140,14 +140,9 @@ def run(
     with file.open("w", encoding="utf-8") as out:
         for row in rows(bodies, parts=can.parts):
             out.write(json.dumps(row) + "\n")
-    most, extra = settings(bodies)
-    command = [python, "-c", _PROGRAM, "--backend=openai-chat", f"--base-url={_root(url)}"]
-    command += ["--endpoint=/v1/chat/completions", f"--model={model}", f"--tokenizer={tokenizer}"]
-    command += [f"--dataset-name={can.dataset}", f"--dataset-path={file}", "--disable-shuffle"]
-    command += [f"--num-prompts={len(bodies)}", "--no-oversample", f"--custom-output-len={most}"]
-    command += [f"--max-concurrency={in_flight}", "--request-rate=inf", "--disable-tqdm"]
-    # A trial request would be counted by the server, too.
-    command += ["--ready-check-timeout-sec=0", f"--extra-body={json.dumps(extra)}"]
+    command = [python, "-c", _PROGRAM, f"--base-url={url.removesuffix('/v1')}", f"--model={model}"]
+    command += [f"--tokenizer={tokenizer}", f"--max-concurrency={in_flight}"]
+    command += [f"--dataset-name={can.dataset}", f"--dataset-path={file}", *_options(bodies)]
     command += ["--save-result", f"--result-dir={folder}", f"--result-filename={result.name}"]
     quiet = {"PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1,localhost", "HF_HUB_OFFLINE": "1"}
     with log.open("w") as errors:
@@ -160,6 +155,24 @@ def run(
         raise RuntimeError(f"vllm bench serve ended with {bench.returncode}:\n{tail}")
     saved = json.loads(result.read_text())
     return Found(saved["completed"], saved["failed"], saved["duration"], cpu)
+
+
+def _options(bodies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every request once, in its order, as it is, and nothing besides."""
+    most, extra = settings(bodies)
+    return [
+        "--backend=openai-chat",
+        "--endpoint=/v1/chat/completions",
+        "--request-rate=inf",
+        f"--num-prompts={len(bodies)}",
+        "--disable-shuffle",
+        "--no-oversample",
+        f"--custom-output-len={most}",
+        f"--extra-body={json.dumps(extra)}",
+        # A trial request would be counted by the server, too.
+        "--ready-check-timeout-sec=0",
+        "--disable-tqdm",
+    ]
 
 
 def _follow(
@@ -178,10 +191,6 @@ def _follow(
         said.append(line)
     bench.wait()
     return said, spent
-
-
-def _root(url: str) -> str:
-    return url.removesuffix("/v1")
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import against_vllm, vllm_bench
+from benchmarks import against_vllm, drivers, vllm_bench
 from benchmarks.throughput import Measured
 from flagos_eval import config, plan, prompt
 from flagos_eval.plan import Plan
@@ -99,17 +99,17 @@ def test_requests_of_different_settings_are_refused():
         vllm_bench.settings([first, {**second, "temperature": 1.0}])
 
 
-def found(*tokens: tuple[int, int]) -> dict[str, list[against_vllm.Round]]:
+def found(*tokens: tuple[int, int]) -> dict[str, list[drivers.Round]]:
     """Rounds of both drivers, by the tokens of their answers."""
     measured = Measured(9, 1.0, 0.1)
 
-    def round_of(n: int) -> against_vllm.Round:
+    def round_of(n: int) -> drivers.Round:
         counts = Counts(requests=9, prompt_tokens=90, completion_tokens=n)
-        return against_vllm.Round(measured, counts)
+        return drivers.Round(measured, counts)
 
     return {
         name: [round_of(pair[nth]) for pair in tokens]
-        for nth, name in enumerate((against_vllm.OWN, against_vllm.VLLM))
+        for nth, name in enumerate((drivers.OWN, drivers.VLLM))
     }
 
 
