@@ -199,9 +199,11 @@ def tables(found: Rounds) -> str:
 def compare(url: str, pid: int | None, in_flight: int, options: argparse.Namespace) -> int:
     """Measure at a server and print; the exit status."""
     target = target_at(url, in_flight, options)
-    warm_up = measure(OWN, target, options.vllm_python, pid).measured
+    measure(OWN, target, options.vllm_python, pid)
     if options.seconds:
-        wanted = options.seconds * warm_up.rate * target.repeat / warm_up.requests
+        # The first round is slow: it is not what shows how much fits into the time.
+        warm = measure(OWN, target, options.vllm_python, pid).measured
+        wanted = options.seconds * warm.rate * target.repeat / warm.requests
         target = replace(target, repeat=max(1, round(wanted)))
     drivers = [OWN, VLLM, *((BARE, STREAMED) if options.bare else ())]
 
