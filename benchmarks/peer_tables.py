@@ -98,7 +98,7 @@ LIMITS = (
         "requests/s, ours over the other's",
         lambda own, other: own.rate / other.rate,
         {
-            **{(0, "inspect_ai"): 12, (0, "lmms-eval"): 15},
+            **{(0, "inspect_ai"): 10, (0, "lmms-eval"): 12},
             **{(200, "inspect_ai"): 6, (200, "lmms-eval"): 7},
         },
     ),
@@ -106,7 +106,7 @@ LIMITS = (
         "whole command, the other's time over ours",
         lambda own, other: other.whole / own.whole,
         {
-            **{(0, "inspect_ai"): 4, (0, "lmms-eval"): 5},
+            **{(0, "inspect_ai"): 3, (0, "lmms-eval"): 4},
             **{(200, "inspect_ai"): 1.5, (200, "lmms-eval"): 2},
         },
     ),
@@ -114,7 +114,7 @@ LIMITS = (
         "CPU of a command, the other's over ours",
         lambda own, other: other.cpu / own.cpu,
         {
-            **{(0, "inspect_ai"): 4, (0, "lmms-eval"): 5},
+            **{(0, "inspect_ai"): 3, (0, "lmms-eval"): 4},
             **{(200, "inspect_ai"): 3, (200, "lmms-eval"): 4},
         },
     ),
