@@ -87,7 +87,7 @@ def make_runs(folder: Path, n: int) -> tuple[Path, Path]:
     many.make(folder, n)
     paths = folder / "reference.json", folder / "candidate.json"
     for path, wrong in zip(paths, (0, 50), strict=True):
-        with null_server(0, wrong_every=wrong) as url:
+        with null_server(0, f"--wrong-every={wrong}") as url:
             asked = [f"--tasks={many.__file__}", f"--data-dir={folder}", "--base-url", url]
             run_command("-m", "flagos_eval", "run", *asked, "-o", str(path), "--quiet")
     return paths
