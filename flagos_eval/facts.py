@@ -61,6 +61,7 @@ def collect(
     model: str | None = None,
     base_url: str | None = None,
     operators: Path | None = None,
+    api_key: str | None = None,
 ) -> FactsFile:
     """What this machine says about itself.
 
@@ -70,8 +71,10 @@ def collect(
         model: Folder of the weights that are served, to be fingerprinted.
         base_url: Address of the server on this machine.
         operators: Folder in which it writes down its operators.
+        api_key: The server's key.
 
     Raises:
+        ServerRefused: the server does not accept the key.
         CorruptFile: `operators` is no such folder.
         UsageError: `model` is no folder.
         ServerUnreachable: nothing answers at `base_url`.
@@ -81,7 +84,7 @@ def collect(
     found = [*platform.facts(), *_software.facts(_software.packages(python))]
     seen = None
     if base_url is not None:
-        server = Server(base_url)
+        server = Server(base_url, api_key=api_key)
         identity = server.identity()
         seen = SeenServer(
             url=server.url,

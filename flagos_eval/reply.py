@@ -13,8 +13,11 @@ from typing import Any
 from pydantic import JsonValue
 
 from .records import Usage
+from .redact import redact
 
 MAX_REPLY_BYTES = 32 * 2**20
+_QUOTED = 4096
+"""Bytes of a bad reply that are searched for keys before its beginning is quoted."""
 _LARGEST = sys.float_info.max
 """JSON has integers that no float can hold, and 1e999."""
 
@@ -79,7 +82,8 @@ def _refuse_constant(name: str) -> float:
 
 
 def _start(data: bytes) -> str:
-    return repr(data[:80])
+    # Where a key could end in the middle: a part of one would not be known as one.
+    return repr(redact(data[:_QUOTED].decode("utf-8", "replace"))[:80])
 
 
 def _text(content: object) -> str:

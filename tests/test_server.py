@@ -34,7 +34,13 @@ def test_the_last_slash_of_an_address_is_dropped() -> None:
     assert check_url("http://10.0.0.5:8000/v1/") == "http://10.0.0.5:8000/v1"
 
 
-@pytest.mark.parametrize("url", ["", "10.0.0.5:8000", "ftp://10.0.0.5/v1", "http:///v1", "/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "10.0.0.5:8000", "ftp://10.0.0.5/v1", "http:///v1", "/v1"),
+        *("http://[::1/v1", "http://h:port/v1", "http://h:99999/v1"),
+    ],
+)
 def test_what_is_no_http_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="is not an address"):
         check_url(url)
@@ -42,7 +48,11 @@ def test_what_is_no_http_address_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://me:hunter22@host/v1", "http://hunter22@host/v1", "https://host/v1?api_key=hunter22"],
+    [
+        *("http://me:hunter22@host/v1", "http://hunter22@host/v1"),
+        *("https://host/v1?api_key=hunter22", "host/v1?api_key=hunter22"),
+        *("me:hunter22@host/v1", "ftp://me:hunter22@host", "http://me:hunter22@[::1/v1"),
+    ],
 )
 def test_an_address_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UsageError) as caught:

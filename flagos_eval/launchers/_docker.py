@@ -113,4 +113,4 @@ def described(found: subprocess.CompletedProcess[str], what: str) -> dict[str, A
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """The last line of what docker printed, where its errors are."""
     lines = (done.stderr or done.stdout).strip().splitlines()
-    return redact(lines[-1][:300]) if lines else f"status {done.returncode}"
+    return redact(lines[-1], 300) if lines else f"status {done.returncode}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,13 +63,18 @@ _CALM = re.compile(r"\b(?:DEBUG|INFO|WARNING)\b")
 """Lines that are about what might happen."""
 
 
-def cause(log: Path) -> Cause | None:
-    """Why the server ended; None if its log shows nothing that is known."""
+def cause(log: Path, secrets: Sequence[str] = ()) -> Cause | None:
+    """Why the server ended; None if its log shows nothing that is known.
+
+    Args:
+        log: What it wrote.
+        secrets: Of its variables; they are hidden.
+    """
     lines = [line for line in _lines(log) if not _CALM.search(line)]
     for pattern, hint in _CAUSES:
         for line in lines:
             if re.search(pattern, line, re.IGNORECASE):
-                return Cause(redact(line.strip()[:_LINE]), hint)
+                return Cause(redact(line.strip(), _LINE, also=secrets), hint)
     return None
 
 
@@ -81,14 +87,14 @@ _TOLD = {
 """Fact -> what vLLM and FlagScale write about how they understood their arguments."""
 
 
-def facts(log: Path) -> tuple[Fact, ...]:
-    """What the server wrote about its own settings while it started."""
+def facts(log: Path, secrets: Sequence[str] = ()) -> tuple[Fact, ...]:
+    """What the server wrote about its own settings while it started; `secrets` as for `cause`."""
     lines = _lines(log)
     found: list[Fact] = []
     for name, pattern in _TOLD.items():
         said = [match[1] for line in lines if (match := re.search(pattern, line))]
         if said:
-            value = redact("; ".join(dict.fromkeys(said))[:_FACT])
+            value = redact("; ".join(dict.fromkeys(said)), _FACT, also=secrets)
             found.append(Fact(name=name, value=value, source="server", verified=True))
     return tuple(found)
 
