@@ -5,21 +5,16 @@ Precedence: flag, then ``FLAGOS_EVAL_*``, then the run given with ``--config-fro
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from .errors import FileError, UsageError
+from . import toml_file
+from .errors import UsageError
 from .records import Record, Run, Setting
 from .redact import HIDDEN, is_secret, redact, redact_command
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Source = Literal["flag", "environment", "file", "run", "default"]
 
@@ -206,13 +201,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         FileError: it cannot be read.
         UsageError: it is not TOML; names the place.
     """
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
-    return content
+    return toml_file.parse(toml_file.read_bytes(path), str(path))
 
 
 def named(content: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -205,7 +205,10 @@ class Server:
 
     def _get(self, address: str) -> tuple[int | None, bytes]:
         """(HTTP status or None, body)."""
-        request = urllib.request.Request(address, headers=self._headers)
+        request = urllib.request.Request(address)  # noqa: S310 - http or https: see check_url
+        for name, value in self._headers.items():
+            # The key is this server's, and not for whoever a redirect leads to.
+            request.add_unredirected_header(name, value)
         try:
             with self._opener.open(request, timeout=self._timeout) as reply:
                 return reply.status, _read(reply, time.monotonic() + self._timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from protocol_server import ProtocolServer
@@ -276,3 +277,24 @@ def test_the_names_of_old_and_new_vllm_are_read(server: ProtocolServer, version:
 
 def test_nobody_has_no_reading(nobody: str) -> None:
     assert Server(nobody).reading() is None
+
+
+def test_the_key_is_not_sent_to_where_a_redirect_leads() -> None:
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{other.url}/models")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing is said."""
+
+    with ProtocolServer(api_key="sk-hunter22") as other, HTTPServer(("", 0), Elsewhere) as first:
+        threading.Thread(target=first.serve_forever, daemon=True).start()
+        asked = Server(f"http://127.0.0.1:{first.server_port}/v1", api_key="sk-hunter22")
+        with pytest.raises(ServerRefused, match="does not accept the API key"):
+            asked.identity()
+        first.shutdown()

@@ -103,7 +103,7 @@ def described(found: subprocess.CompletedProcess[str], what: str) -> dict[str, A
     """
     try:
         entries = json.loads(found.stdout) if found.returncode == 0 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
     if not (isinstance(entries, list) and entries and isinstance(entries[0], dict)):
         raise ServerStartFailed(f"docker does not describe {what}: {said(found)}")

@@ -30,7 +30,7 @@ _CAUSES = (
     ),
     (
         r"out of memory|OutOfMemoryError|No available memory for the cache blocks"
-        r"|Free memory on device .* is less than desired"
+        r"|Free memory on device .{0,200} is less than desired"
         r"|larger than the (?:maximum number of tokens|available KV cache memory)",
         "the devices have too little free memory: see with the vendor's tool who holds it, or "
         "--tensor-parallel N, --max-model-len N, --set gpu-memory-utilization=0.9",
@@ -45,7 +45,7 @@ _CAUSES = (
     ),
     (
         r"does not appear to have a file named|Repository Not Found"
-        r"|No such file or directory: \S*(?:config\.json|\.safetensors)"
+        r"|No such file or directory: \S{0,1000}(?:config\.json|\.safetensors)"
         r"|Error while deserializing header|Invalid repository ID or local directory",
         "the weights are missing or incomplete: flagos-eval doctor --model PATH checks them",
     ),
@@ -54,7 +54,7 @@ _CAUSES = (
         "a kernel failed on this device: with FlagGems on, try without it",
     ),
     (
-        r"ModuleNotFoundError: |python\S*: No module named",
+        r"ModuleNotFoundError: |python\S{0,20}: No module named",
         "the interpreter lacks a package: --server-python names another one",
     ),
 )
@@ -80,11 +80,12 @@ def cause(log: Path, secrets: Sequence[str] = ()) -> Cause | None:
 
 _TOLD = {
     "server:log_arguments": r"non-default args: (.*)",
-    "server:log_engine": r"(Initializing an? .*engine .*config: .*)",
+    "server:log_engine": r"(Initializing an? .{0,200}engine .{0,200}config: .*)",
     "server:log_attention": r"(Using .{1,60}backend.*)",
-    "server:log_flag_gems": r"(.*flag_gems.*|.*FlagGems.*)",
+    "server:log_flag_gems": r"^(.*(?:flag_gems|FlagGems).*)",
 }
-"""Fact -> what vLLM and FlagScale write about how they understood their arguments."""
+"""Fact -> what vLLM and FlagScale write about how they understood their arguments. No pattern may
+take longer than a line is long: a server may print a line of megabytes."""
 
 
 def facts(log: Path, secrets: Sequence[str] = ()) -> tuple[Fact, ...]:
