@@ -11,6 +11,7 @@ VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 LMMS_VENV ?= .venv-lmms
 RAY_VENV ?= .venv-ray
+AUDIT_VENV ?= .venv-audit
 PINS ?= tools/constraints-latest.txt
 BIN := $(VENV)/bin
 JOBS ?= 2
@@ -70,6 +71,13 @@ test-faults: setup
 FUZZ_EXAMPLES ?= 3000
 fuzz: setup
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) tests/fuzz
+
+# Says NOT RUN where no vulnerability service answers, which a mirror of PyPI need not do.
+audit:
+	tools/audit.sh "$(AUDIT_VENV)"
+
+sbom:
+	tools/sbom.sh "$(AUDIT_VENV)" dist/sbom.cdx.json
 
 proof: check test test-faults test-install test-page test-lmms test-ray test-vllm
 

@@ -39,8 +39,9 @@ def parse(data: bytes, name: str) -> dict[str, Any]:
         UsageError: it is not TOML; names the place.
     """
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        content: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
     except RecursionError as error:
         raise UsageError(f"{name} is not TOML: it is nested too deep") from error
     except ValueError as error:  # of TOML, of UTF-8, and of a number of 5000 digits
         raise UsageError(f"{name} is not TOML: {error}") from error
+    return content

@@ -334,6 +334,8 @@ def _operators(name: str) -> Callable[[bytes, Path], object]:
 
 class _Page(http.server.BaseHTTPRequestHandler):
     data: dict[str, bytes]
+    disable_nagle_algorithm = True  # head and body are written one after the other
+    wbufsize = -1
 
     def do_GET(self) -> None:
         body = type(self).data.get(self.path, b"")
