@@ -11,8 +11,8 @@ def inert(text: str) -> str:
 
 
 def inert_lines(text: str) -> str:
-    """Foreign text of several lines, each as `inert` has it."""
-    return "\n".join(inert(line) for line in text.split("\n"))
+    """Foreign text of several lines, each as `inert` has it, tabs as spaces."""
+    return "\n".join(inert(line) for line in text.expandtabs(4).split("\n"))
 
 
 def _replaced(character: str) -> str:

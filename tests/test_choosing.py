@@ -198,6 +198,19 @@ def test_secrets_are_not_shown(metax: Path, launcher: str, monkeypatch: pytest.M
     assert "sesame22" not in said
 
 
+def test_a_variable_that_is_handed_on_has_its_value_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "sesame22")
+    assert serving.variables(("HF_TOKEN", "A=b=c")) == {"HF_TOKEN": "sesame22", "A": "b=c"}
+
+
+def test_a_variable_that_is_handed_on_and_not_there_is_an_error(tmp_path: Path) -> None:
+    said = flagos_eval(
+        tmp_path, "-t", "shapes", "--dry-run", "--launcher", "vllm", "-m", tmp_path,
+        "--env", "sk-no-variable", code=2,
+    )  # fmt: skip
+    assert "takes the value that the variable has here" in said and "sk-no" not in said
+
+
 @pytest.mark.parametrize("launcher", ["vllm", "docker", "flagscale"])
 def test_a_key_that_would_be_in_a_servers_command_line_is_refused(
     metax: Path, launcher: str
