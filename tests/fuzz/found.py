@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .targets import PAGES
+from .seeds import PAGES
 
 _EPOCH = b'{"epoch":{"index":0}}\n'
 _HEADER = b'{"journal":1,"run_id":"r","started_at":"2026-01-02T03:04:05Z","identity":%s}\n'
