@@ -16,6 +16,7 @@ from .records import Usage
 from .redact import redact
 
 MAX_REPLY_BYTES = 32 * 2**20
+"""Of an answer's body; more is not read off the connection (see `transport`)."""
 _QUOTED = 4096
 """Bytes of a bad reply that are searched for keys before its beginning is quoted."""
 _MOST_COUNT = 2**53
@@ -51,7 +52,7 @@ def parse_reply(data: bytes) -> Reply:
         InvalidReply: not JSON, no choice, or fields of the wrong type; says which.
     """
     if len(data) > MAX_REPLY_BYTES:
-        raise InvalidReply(f"the reply has {len(data)} bytes, more than {MAX_REPLY_BYTES}")
+        raise InvalidReply(f"the reply has more than {MAX_REPLY_BYTES} bytes")
     try:
         content = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
