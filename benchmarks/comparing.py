@@ -63,8 +63,8 @@ PAGE_LIMIT = 15.0
 """Megabytes of the HTML page."""
 
 
-def run_command(*arguments: str) -> Took:
-    """Time one process; what it prints is dropped.
+def run_command(*arguments: str, folder: Path | None = None) -> Took:
+    """Time one process, in a folder; what it prints is dropped.
 
     Raises:
         SystemExit: it failed; a comparison's verdict is no failure.
@@ -72,7 +72,7 @@ def run_command(*arguments: str) -> Took:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment, cwd=folder
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
