@@ -108,7 +108,8 @@ def load(name: str) -> LoadedPolicy:
         data = toml_file.read_bytes(path)
     except FileError as error:
         raise FileError(
-            f"the policy: {error.message}", hint=f"a path, or one of {', '.join(known())}"
+            error.message.replace("read", "read the policy", 1),
+            hint=f"a path, or one of {', '.join(known())}",
         ) from error
     content = toml_file.parse(data, f"the policy {name}")
     return LoadedPolicy(policy=parse(content, name), sha256=sha256_hex(data), source=name)

@@ -19,6 +19,8 @@ from protocol_server import ProtocolServer
 from flagos_eval import config, estimate, platforms, serving
 from flagos_eval.records import Attempt
 
+pytestmark = pytest.mark.once
+
 CARD_IMAGE = (
     "flagrelease-registry.cn-beijing.cr.aliyuncs.com/flagrelease/flagrelease:"
     "metax_qwenvl_vllm072_gemsdeepseekr1metax_temporary"
