@@ -77,7 +77,7 @@ def starting(rounds: int) -> Iterator[Target]:
 
 def asking(rounds: int) -> Iterator[Target]:
     """The client beside bare loops."""
-    found = throughput.measure_all(rounds, wanted=2000)
+    found = throughput.measure_all(rounds, wanted=4000)
     for limit in throughput.LIMITS:
         setting = next(setting for setting in found if setting[0] == limit.delay)
         values = tuple(throughput.ratios(limit, found[setting]))

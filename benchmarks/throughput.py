@@ -97,8 +97,7 @@ class Limit:
 
 
 LIMITS = (
-    # With two free cores more can be asked for (see docs/performance.md); this is a regression.
-    Limit("aiohttp", "requests/s", 200, least=0.65),
+    Limit("aiohttp", "requests/s", 200, least=0.95),
     Limit("openai", "requests/s", 0, least=2.0),
     Limit("openai", "CPU", 0, most=0.5),
     Limit("openai", "CPU", 200, most=0.5),
@@ -323,7 +322,7 @@ def main() -> int:
     """Measure and print; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=2000, help="at least, a round")
+    parser.add_argument("--requests", type=int, default=4000, help="at least, a round")
     parser.add_argument("--check", action="store_true", help="exit with 1 beyond a limit")
     parser.add_argument("--driver", choices=DRIVERS, help="one round in this process, as JSON")
     parser.add_argument("--url")

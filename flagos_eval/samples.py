@@ -143,7 +143,7 @@ def _thumbnail(part: ImagePart, bank: ImageBank) -> str | None:
     try:
         with Image.open(io.BytesIO(data), formats=OPENED) as image:
             # JPEG decodes at a fraction of its size.
-            image.draft("RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
+            image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
             small = image.convert("RGB")
     except (OSError, ValueError, SyntaxError):
         return None
