@@ -1,10 +1,11 @@
 """A server that costs next to nothing: one process, one answer, after a fixed time.
 
-    python benchmarks/null_server.py [--delay-ms N]
+    python benchmarks/null_server.py [--delay-ms N [--uneven]]
 
 Speaks as much of vLLM's protocol as `flagos-eval run` needs. It counts what it gets (``/stats``)
 and reads of a body only the length, which its token counts follow, so that a picture shows in them.
-Prints its address when it listens, and ends with its standard input.
+With --uneven an answer takes between half of N and one and a half, so that requests which came
+together do not end together. Prints its address when it listens, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -36,13 +37,44 @@ class Counts:
         """When it came; 0 before."""
         self.requests = self.body_bytes = self.in_flight = self.most_in_flight = 0
         self.connections = 0
+        self._low: list[int] = []
+        """The fewest in flight between each request and the next."""
+
+    def arrived(self, body: int) -> None:
+        """A request of so many bytes."""
+        self.requests += 1
+        self.first_request = self.first_request or time.time()
+        self.body_bytes += body
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self._low.append(self.in_flight)
+
+    def ended(self) -> None:
+        """One was answered."""
+        self.in_flight -= 1
+        self._low[-1] = min(self._low[-1], self.in_flight)
+
+    def page(self) -> dict[str, Any]:
+        """What `/stats` says.
+
+        `lowest_in_flight` is the fewest requests at any moment between the first and the last 1 %
+        of them: about as many as the client may have if its queue never ran dry, and 0 if it did.
+        `requests_below_half` is how many of those came when fewer than half of the most were there.
+        """
+        edge = len(self._low) // 100
+        inner = self._low[edge : len(self._low) - edge]
+        return {
+            **{name: value for name, value in vars(self).items() if not name.startswith("_")},
+            "lowest_in_flight": min(inner, default=0),
+            "requests_below_half": sum(2 * low < self.most_in_flight for low in inner),
+        }
 
 
 class Connection(asyncio.Protocol):
     """One client; requests on a connection follow each other."""
 
-    def __init__(self, counts: Counts, delay: float) -> None:
-        self._counts, self._delay = counts, delay
+    def __init__(self, counts: Counts, delay: float, uneven: bool = False) -> None:
+        self._counts, self._delay, self._uneven = counts, delay, uneven
         self._received = bytearray()
         self._needed = 0
 
@@ -77,18 +109,17 @@ class Connection(asyncio.Protocol):
         if path != "/v1/chat/completions":
             self._send(_page(path, counts))
             return
-        counts.requests += 1
-        counts.first_request = counts.first_request or time.time()
-        counts.body_bytes += body
-        counts.in_flight += 1
-        counts.most_in_flight = max(counts.most_in_flight, counts.in_flight)
-        if self._delay:
-            asyncio.get_running_loop().call_later(self._delay, self._complete, body)
+        counts.arrived(body)
+        delay = self._delay
+        if self._uneven:
+            delay *= 0.5 + counts.requests * 0.618034 % 1
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self._complete, body)
         else:
             self._complete(body)
 
     def _complete(self, body: int) -> None:
-        self._counts.in_flight -= 1
+        self._counts.ended()
         self._send(_completion(body, self._counts.requests))
 
     def _send(self, payload: bytes | None) -> None:
@@ -126,16 +157,16 @@ def _page(path: str, counts: Counts) -> bytes | None:
         },
         "/version": {"version": "0.11.0"},
         "/health": {},
-        "/stats": vars(counts),
+        "/stats": counts.page(),
     }
     return json.dumps(pages[path]).encode() if path in pages else None
 
 
-async def serve(delay: float) -> None:
+async def serve(delay: float, uneven: bool) -> None:
     """Listen on a free port until standard input ends."""
     counts, loop = Counts(), asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Connection(counts, delay), "127.0.0.1", 0, backlog=1024
+        lambda: Connection(counts, delay, uneven), "127.0.0.1", 0, backlog=1024
     )
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}/v1", flush=True)
@@ -146,4 +177,6 @@ async def serve(delay: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--delay-ms", type=float, default=0.0)
-    asyncio.run(serve(parser.parse_args().delay_ms / 1000))
+    parser.add_argument("--uneven", action="store_true")
+    given = parser.parse_args()
+    asyncio.run(serve(given.delay_ms / 1000, given.uneven))

@@ -82,7 +82,7 @@ class Loading:
     def __init__(self, outline: Outline) -> None:
         self._outline = outline
         self._tasks: list[PlannedTask] = []
-        self._loading: str | None = None
+        self._loading = next((task.name for task in outline.tasks), None)
         self._plan: Plan | None = None
         self._error: BaseException | None = None
         self._changed = threading.Condition()
