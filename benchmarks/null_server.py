@@ -1,6 +1,6 @@
 """A server that costs next to nothing: one process, one answer, after a fixed time.
 
-    python benchmarks/null_server.py [--delay-ms N [--uneven]]
+    python benchmarks/null_server.py [--delay-ms N [--uneven]] [--wrong-every N]
 
 Speaks as much of vLLM's protocol as `flagos-eval run` needs. It counts what it gets (``/stats``)
 and reads of a body only the length, which its token counts follow, so that a picture shows in them.
@@ -73,8 +73,11 @@ class Counts:
 class Connection(asyncio.Protocol):
     """One client; requests on a connection follow each other."""
 
-    def __init__(self, counts: Counts, delay: float, uneven: bool = False) -> None:
-        self._counts, self._delay, self._uneven = counts, delay, uneven
+    def __init__(
+        self, counts: Counts, delay: float, *, uneven: bool = False, wrong_every: int = 0
+    ) -> None:
+        self._counts, self._delay = counts, delay
+        self._uneven, self._wrong_every = uneven, wrong_every
         self._received = bytearray()
         self._needed = 0
 
@@ -120,7 +123,10 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, body: int) -> None:
         self._counts.ended()
-        self._send(_completion(body, self._counts.requests))
+        number = self._counts.requests
+        self._send(
+            _completion(body, number, bool(self._wrong_every and not number % self._wrong_every))
+        )
 
     def _send(self, payload: bytes | None) -> None:
         status = b"200 OK" if payload is not None else b"404 Not Found"
@@ -132,8 +138,9 @@ class Connection(asyncio.Protocol):
             )
 
 
-def _completion(body: int, number: int) -> bytes:
-    return _TEMPLATE % (number, time.time(), body // 64 + 1, body // 64 + 81)
+def _completion(body: int, number: int, wrong: bool) -> bytes:
+    filled = _TEMPLATE % (number, time.time(), body // 64 + 1, body // 64 + 81)
+    return filled.replace(b"boxed{B}", b"boxed{C}") if wrong else filled
 
 
 _TEMPLATE = (
@@ -162,11 +169,14 @@ def _page(path: str, counts: Counts) -> bytes | None:
     return json.dumps(pages[path]).encode() if path in pages else None
 
 
-async def serve(delay: float, uneven: bool) -> None:
+async def serve(delay: float, *, uneven: bool, wrong_every: int) -> None:
     """Listen on a free port until standard input ends."""
     counts, loop = Counts(), asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Connection(counts, delay, uneven), "127.0.0.1", 0, backlog=1024
+        lambda: Connection(counts, delay, uneven=uneven, wrong_every=wrong_every),
+        "127.0.0.1",
+        0,
+        backlog=1024,
     )
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}/v1", flush=True)
@@ -177,6 +187,9 @@ async def serve(delay: float, uneven: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--delay-ms", type=float, default=0.0)
-    parser.add_argument("--uneven", action="store_true")
-    given = parser.parse_args()
-    asyncio.run(serve(given.delay_ms / 1000, given.uneven))
+    parser.add_argument("--wrong-every", type=int, default=0, help="answer C instead of B")
+    parser.add_argument("--uneven", action="store_true", help="0.5 to 1.5 times the delay")
+    options = parser.parse_args()
+    asyncio.run(
+        serve(options.delay_ms / 1000, uneven=options.uneven, wrong_every=options.wrong_every)
+    )

@@ -32,7 +32,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flagos_eval.records import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FLAGOS_EVAL_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -185,7 +188,7 @@ async def drive_openai(url: str, in_flight: int, wanted: int) -> Measured:
         return await _measure(bodies, in_flight, ask)
 
 
-def drive_run(url: str, in_flight: int, wanted: int) -> Measured:
+def whole_run(settings: dict[str, Any]) -> tuple[Measured, Run]:
     """The whole pipeline, from the plan to the saved run."""
     from flagos_eval import config, plan, run
     from flagos_eval.job import Job
@@ -204,7 +207,7 @@ def drive_run(url: str, in_flight: int, wanted: int) -> Measured:
             last, cpu_last = time.perf_counter(), time.process_time()
 
     listener: Any = listen
-    configured = config.combine({"flag": config_of(url, in_flight, wanted)})
+    configured = config.combine({"flag": settings})
     with tempfile.TemporaryDirectory() as folder:
         asked = plan.make(configured.config)
         made = run.execute(Job(configured, asked, Path(folder) / "run.json", ()), listener)
@@ -213,7 +216,12 @@ def drive_run(url: str, in_flight: int, wanted: int) -> Measured:
     if answered != asked.total or len(made.scores) != asked.total:
         raise RuntimeError(f"{answered} of {asked.total} answered, {len(made.scores)} scored")
     (started, cpu_started) = begun[0]
-    return Measured(answered, last - started, cpu_last - cpu_started, tail_cpu)
+    return Measured(answered, last - started, cpu_last - cpu_started, tail_cpu), made
+
+
+def drive_run(url: str, in_flight: int, wanted: int) -> Measured:
+    """What is measured: the whole of it."""
+    return whole_run(config_of(url, in_flight, wanted))[0]
 
 
 def drive(driver: str, url: str, in_flight: int, wanted: int) -> Measured:
@@ -230,11 +238,14 @@ DRIVERS = ("aiohttp", "openai", "run")
 
 
 @contextmanager
-def null_server(delay: int) -> Iterator[str]:
+def null_server(delay: int, *, wrong_every: int = 0) -> Iterator[str]:
     """The address of a null server in a process of its own."""
     command = [sys.executable, str(Path(__file__).with_name("null_server.py"))]
     with subprocess.Popen(
-        [*command, f"--delay-ms={delay}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, f"--delay-ms={delay}", f"--wrong-every={wrong_every}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as server:
         assert server.stdout is not None and server.stdin is not None
         yield server.stdout.readline().strip()

@@ -70,33 +70,11 @@ def _attempts(max_retries: int, backoff: float) -> AsyncIterator[Any]:
     )
 
 
-async def within(seconds: float, work: Awaitable[_T]) -> _T:
-    """The result of `work`, or `asyncio.TimeoutError`.
-
-    `asyncio.wait_for` will not do: before Python 3.12 it drops a cancellation that comes together
-    with the result, and Ctrl-C would be without effect."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        await _ended(task)
-        raise
-    if task.done():
-        return task.result()
-    await _ended(task)
-    raise asyncio.TimeoutError
-
-
-async def _ended(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 def failure_of(error: BaseException, timeout: float, key: str = MODEL_KEY) -> AttemptFailed:
     """The record of a failed attempt.
 
     Args:
-        error: What the openai library, `parse_reply` or `within` raised.
+        error: What the openai library, `parse_reply` or `Interruptible.run` raised.
         timeout: Seconds that the attempt was given.
         key: The variable that the key came from.
 

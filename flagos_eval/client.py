@@ -19,15 +19,17 @@ import openai
 from pydantic import JsonValue
 
 from . import prompt
-from .attempt import AttemptFailed, failure_of, retried, within
+from .attempt import AttemptFailed, failure_of, retried
 from .clock import utc_now
 from .endpoint import Endpoint
 from .endpoints import Gone, Spread
 from .errors import ServerDied
+from .interruptible import Interruptible, together
 from .records import Attempt, Epoch, ErrorKind, ImagePart, Request, RequestError, Response
 from .reply import InvalidReply, Reply, parse_reply
 from .server import Server
 from .transport import Link
+from .turns import Turns
 
 _HOPELESS = 50
 """Requests in a row that failed after all their retries, with no answer between them."""
@@ -76,6 +78,7 @@ class Client:
         self._read_image = read_image
         self._failures = 0
         self._in_flight = 0
+        self._turns = Turns()
         self._endpoints = [
             Endpoint(
                 server, self.epochs, model, Link(server.url, api_key, settings.timeout), on_epoch
@@ -125,14 +128,8 @@ class Client:
                 order, request = found
                 on_answer(await self.ask(request, order=order))
 
-        workers = [asyncio.create_task(work()) for _ in range(self.settings.concurrency)]
-        try:
-            async with self._spread.watched():
-                await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        async with self._spread.watched():
+            await together(work() for _ in range(self.settings.concurrency))
 
     async def ask(self, request: Request, *, order: int) -> Answer:
         """One request, with its retries.
@@ -187,12 +184,8 @@ class Client:
             InvalidReply: the answer is no chat completion.
             openai.OpenAIError: as the library raises it.
         """
-        return await self._post(self._endpoints[0], json.dumps(body).encode("ascii"))
-
-    async def _post(self, endpoint: Endpoint, body: bytes) -> Reply:
-        # A transport's time-outs count the gaps between bytes; an answer that trickles in needs a
-        # total one.
-        return parse_reply(await within(self.settings.timeout, endpoint.link.post(body)))
+        posted = self._endpoints[0].link.post(json.dumps(body).encode("ascii"))
+        return parse_reply(await Interruptible().run(posted, self.settings.timeout))
 
     async def _once(self, body: bytes, asked: list[Endpoint], attempts: list[Attempt]) -> Reply:
         """An attempt at the address that is best now; `asked` and `attempts` grow with it.
@@ -219,8 +212,15 @@ class Client:
         """One attempt, which is put on record."""
         started_at, start = utc_now(), time.monotonic()
         error: RequestError | None = None
+        end: float | None = None
         try:
-            return await self._spread.asking(endpoint, self._post(endpoint, body))
+            # A transport's time-outs count the gaps between bytes; an answer that trickles in needs
+            # a total one.
+            posted = endpoint.link.post(body)
+            data = await self._spread.asking(endpoint, posted, self.settings.timeout)
+            end = time.monotonic()
+            await self._turns.take()
+            return parse_reply(data)
         except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as raised:
             failed = failure_of(raised, self.settings.timeout)
             error = failed.error
@@ -229,7 +229,7 @@ class Client:
             attempts.append(
                 Attempt(
                     started_at=started_at,
-                    latency=round(time.monotonic() - start, 4),
+                    latency=round((end or time.monotonic()) - start, 4),
                     error=error,
                     endpoint=endpoint.server.url,
                 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from .errors import ServerDied
+from .interruptible import Interruptible
 from .server import Server
 
 _T = TypeVar("_T")
@@ -33,8 +34,6 @@ class Place:
     """One address, and how busy it is."""
 
     server: Server
-    load: int = field(default=0, kw_only=True)
-    """Attempts in flight."""
     asked: int = field(default=0, kw_only=True)
     failures: int = field(default=0, kw_only=True)
     """Attempts in a row that failed; they count as load, see `Spread.choose`."""
@@ -42,7 +41,8 @@ class Place:
     returned: bool = field(default=False, kw_only=True)
     """It was drained and came back, and nobody has looked yet whether it is another start."""
     missed: int = field(default=0, kw_only=True)
-    drained: asyncio.Event = field(default_factory=asyncio.Event, kw_only=True)
+    attempts: set[Interruptible] = field(default_factory=set, kw_only=True)
+    """Those in flight."""
     checking: asyncio.Lock = field(default_factory=asyncio.Lock, kw_only=True)
 
 
@@ -78,7 +78,7 @@ class Spread(Generic[P]):
                 f"the server at {addresses} stopped answering",
                 hint="start it again and run the same command: answers so far are kept",
             )
-        return min(alive, key=lambda p: (p in failed, p.load + p.failures, p.asked))
+        return min(alive, key=lambda p: (p in failed, len(p.attempts) + p.failures, p.asked))
 
     def answered(self, place: P) -> None:
         """An attempt there gave an answer."""
@@ -88,18 +88,28 @@ class Spread(Generic[P]):
         """An attempt there failed, and not by the request's own fault."""
         place.failures = min(place.failures + 1, _MOST_FAILURES)
 
-    async def asking(self, place: P, work: Awaitable[_T]) -> _T:
+    async def asking(self, place: P, work: Awaitable[_T], timeout: float) -> _T:
         """The result of `work`, an attempt at `place`.
 
+        A server that goes without a word, as a machine without power, would hold its requests until
+        they time out: they are given up when its address is drained.
+
+        Args:
+            place: The address.
+            work: The attempt.
+            timeout: Seconds until it is given up.
+
         Raises:
-            Gone: the address was drained meanwhile, and `work` given up.
+            Gone: the address was drained meanwhile.
+            asyncio.TimeoutError: it took too long.
         """
-        place.load += 1
+        attempt = Interruptible()
+        place.attempts.add(attempt)
         place.asked += 1
         try:
-            return await (work if len(self._places) == 1 else _unless_drained(place, work))
+            return await attempt.run(work, timeout)
         finally:
-            place.load -= 1
+            place.attempts.discard(attempt)
 
     async def leave(self, place: P) -> bool:
         """After a connection failed: whether to go elsewhere, because this address does not answer
@@ -123,7 +133,8 @@ class Spread(Generic[P]):
             return False
         if place.alive:
             place.alive = False
-            place.drained.set()
+            for attempt in place.attempts:
+                attempt.give_up(Gone("drained while the answer was waited for"))
             self._tell(f"{place.server.url} {why}: drained, its requests go elsewhere")
         return True
 
@@ -159,25 +170,9 @@ class Spread(Generic[P]):
         place.missed = 0
         place.failures //= 2
         if not place.alive:
-            place.alive, place.returned, place.drained = True, True, asyncio.Event()
+            place.alive, place.returned = True, True
             self._tell(f"{place.server.url} answers again, and is asked again")
 
 
 async def _healthy(place: Place) -> bool:
     return await asyncio.to_thread(place.server.healthy)
-
-
-async def _unless_drained(place: Place, work: Awaitable[_T]) -> _T:
-    """A server that went without a word, as a machine without power, would else hold its requests
-    until they time out."""
-    task = asyncio.ensure_future(work)
-    drained = asyncio.ensure_future(place.drained.wait())
-    try:
-        await asyncio.wait({task, drained}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Gone("drained while the answer was waited for")
-        return task.result()
-    finally:
-        task.cancel()
-        drained.cancel()
-        await asyncio.gather(task, drained, return_exceptions=True)

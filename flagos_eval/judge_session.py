@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 import openai
 
-from .attempt import AttemptFailed, failure_of, retried, within
+from .attempt import AttemptFailed, failure_of, retried
 from .errors import FlagosEvalError, JudgeChanged, ServerDied, ServerRefused, ServerUnreachable
+from .interruptible import Interruptible, together
 from .judge_cache import JudgeCache
 from .progress import Answered, Event, Planned
 from .records import ErrorKind, Grade
@@ -31,7 +31,6 @@ _TRIES = 2
 """Retries of a known question: a wrong address is to be noticed at once."""
 _SHOWN = 3
 
-_T = TypeVar("_T")
 Report = Callable[[Event], object]
 
 
@@ -108,7 +107,7 @@ class JudgeSession:
             ServerUnreachable: it does not answer.
             JudgeChanged: it grades otherwise than the cache remembers.
         """
-        answers = await _together([self._anchor(asked) for asked in known.values()])
+        answers = await together([self._anchor(asked) for asked in known.values()])
         replies = dict(zip(known, answers, strict=True))
         changed = []
         for name, asked in known.items():
@@ -165,7 +164,7 @@ class JudgeSession:
                 self._said[asked.hash, repeat] = grade
                 report(Answered("judge", grade.error is not None, False, 0))
 
-        await _together([work() for _ in range(self._settings.concurrency)])
+        await together([work() for _ in range(self._settings.concurrency)])
 
     def _recall(self, asked: Question, repeat: int) -> bool:
         """Take a reply out of the cache. One that says nothing usable is asked for again."""
@@ -239,23 +238,12 @@ class JudgeSession:
             "seed": 42,
             "stream": False,
         }
-        encoded = json.dumps(body).encode("ascii")
-        return parse_reply(await within(self._settings.timeout, self._link.post(encoded)))
+        posted = self._link.post(json.dumps(body).encode("ascii"))
+        return parse_reply(await Interruptible().run(posted, self._settings.timeout))
 
     def _note(self, grade: Grade) -> None:
         if grade.model:
             self.served.add(grade.model)
-
-
-async def _together(work: Iterable[Coroutine[None, None, _T]]) -> list[_T]:
-    """The results of all; the first error ends the others."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _sendable(text: str) -> str:

@@ -67,8 +67,8 @@ class Link:
             from .carrier import Carrier
 
             secure = url.startswith("https:")
-            transport: Any = Carrier(_httpx, self._note, secure=secure, idle=_IDLE)
-            return _Http(transport=transport, timeout=timeout, trust_env=False)
+            carrier = Carrier(_httpx, self._note, secure=secure, idle=_IDLE)
+            return _Carried(carrier, timeout=timeout, trust_env=False)
 
         async def note(response: Any) -> None:
             self._note(response.extensions.get("network_stream"))
@@ -113,6 +113,11 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         """None."""
         return {}
 
+    def _prepare_url(self, url: str) -> Any:
+        # Every request goes to the same address, which would be parsed for each again. A version of
+        # the library without this method loses that, and nothing else.
+        return _parsed(url)
+
 
 class _Http(openai.DefaultAsyncHttpxClient):
     """What the openai client sends requests with."""
@@ -130,6 +135,20 @@ class _Http(openai.DefaultAsyncHttpxClient):
             content=given.get("json") if content is None else content,
             extensions={"timeout": self.timeout.as_dict()},
         )
+
+
+class _Carried(_Http):
+    """The same over aiohttp."""
+
+    def __init__(self, carrier: Any, **options: Any) -> None:
+        super().__init__(transport=carrier, **options)
+        self._carrier = carrier
+
+    async def send(self, request: Any, **given: Any) -> Any:
+        """The answer, straight from the carrier: there are no cookies, and the key is in a header,
+        so that nothing is to be done on the way. A redirect is followed the long way."""
+        answer = await self._carrier.handle_async_request(request)
+        return await super().send(request, **given) if answer.has_redirect_location else answer
 
 
 @functools.lru_cache(maxsize=16)
