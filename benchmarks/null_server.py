@@ -57,12 +57,12 @@ class Counts:
     def page(self) -> dict[str, Any]:
         """What `/stats` says.
 
-        `lowest_in_flight` is the fewest requests at any moment between the first at which half of
+        `lowest_in_flight` is the fewest requests at any moment between the first at which 90 % of
         the most were there and the last 1 % of the requests: not far below the most if the client's
         queue never ran dry, and near 0 if it did. `requests_below_half` is how many came in that
         time when fewer than half of the most were there.
         """
-        full = (n for n, low in enumerate(self._low) if 2 * low >= self.most_in_flight)
+        full = (n for n, low in enumerate(self._low) if 10 * low >= 9 * self.most_in_flight)
         inner = self._low[next(full, 0) : len(self._low) - len(self._low) // 100]
         return {
             **{name: value for name, value in vars(self).items() if not name.startswith("_")},
