@@ -11,6 +11,7 @@ VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 LMMS_VENV ?= .venv-lmms
 RAY_VENV ?= .venv-ray
+AUDIT_VENV ?= .venv-audit
 PINS ?= tools/constraints-latest.txt
 BIN := $(VENV)/bin
 JOBS ?= 2
@@ -18,7 +19,10 @@ JOBS ?= 2
 # make test-page  the report's page in a real headless Chromium
 # make recorded  write docs/recorded.md from the tests on recorded answers
 # make test-faults  every fault tried for real; writes docs/fault-matrix.md
-.PHONY: setup test recorded check proof docs wheelhouse lock test-vllm test-lmms test-ray test-install \
+# make fuzz    every parser of foreign input, FUZZ_EXAMPLES spoiled inputs each
+# make audit   known vulnerabilities in the pinned packages
+# make sbom    what a wheel brings, as dist/sbom.cdx.json (CycloneDX)
+.PHONY: setup fuzz audit sbom test recorded check proof docs wheelhouse lock test-vllm test-lmms test-ray test-install \
 	test-page test-faults clean
 
 setup: $(VENV)/.ready
@@ -62,6 +66,18 @@ test-install: setup
 # Every fault in tests/faults/ (minutes), and the table of what each did.
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults --fault-table docs/fault-matrix.md
+
+# The fixed budget is a number of inputs: about ten minutes on two cores.
+FUZZ_EXAMPLES ?= 3000
+fuzz: setup
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) tests/fuzz
+
+# Says NOT RUN where no vulnerability service answers, which a mirror of PyPI need not do.
+audit:
+	tools/audit.sh "$(AUDIT_VENV)"
+
+sbom:
+	tools/sbom.sh "$(AUDIT_VENV)" dist/sbom.cdx.json
 
 proof: check test test-faults test-install test-page test-lmms test-ray test-vllm
 

@@ -63,8 +63,8 @@ PAGE_LIMIT = 15.0
 """Megabytes of the HTML page."""
 
 
-def run_command(*arguments: str) -> Took:
-    """Time one process; what it prints is dropped.
+def run_command(*arguments: str, folder: Path | None = None) -> Took:
+    """Time one process, in a folder; what it prints is dropped.
 
     Raises:
         SystemExit: it failed; a comparison's verdict is no failure.
@@ -72,7 +72,7 @@ def run_command(*arguments: str) -> Took:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment, cwd=folder
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
@@ -87,7 +87,7 @@ def make_runs(folder: Path, n: int) -> tuple[Path, Path]:
     many.make(folder, n)
     paths = folder / "reference.json", folder / "candidate.json"
     for path, wrong in zip(paths, (0, 50), strict=True):
-        with null_server(0, wrong_every=wrong) as url:
+        with null_server(0, f"--wrong-every={wrong}") as url:
             asked = [f"--tasks={many.__file__}", f"--data-dir={folder}", "--base-url", url]
             run_command("-m", "flagos_eval", "run", *asked, "-o", str(path), "--quiet")
     return paths

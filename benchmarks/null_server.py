@@ -1,11 +1,13 @@
 """A server that costs next to nothing: one process, one answer, after a fixed time.
 
-    python benchmarks/null_server.py [--delay-ms N [--uneven]] [--wrong-every N]
+    python benchmarks/null_server.py [--delay-ms N [--uneven]] [--wrong-every N] [--questions]
 
-Speaks as much of vLLM's protocol as `flagos-eval run` needs. It counts what it gets (``/stats``)
-and reads of a body only the length, which its token counts follow, so that a picture shows in them.
-With --uneven an answer takes between half of N and one and a half, so that requests which came
-together do not end together. Prints its address when it listens, and ends with its standard input.
+Speaks as much of vLLM's protocol as `flagos-eval run` and other harnesses need. It counts what it
+gets (``/stats``) and reads of a body only the length, which its token counts follow, so that a
+picture shows in them. With ``--uneven`` an answer takes between half of N and one and a half, so
+that requests which came together do not end together. With ``--questions`` it looks for
+``[item N]`` in every body: ``/questions`` lists those that say so, with their times and the size of
+the picture. Prints its address when it listens, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import re
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 MODEL = "null"
@@ -26,6 +29,8 @@ TEXT = (
 )
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect: *100-continue", re.IGNORECASE)
+_ITEM = b"[item "
+_PICTURE = b";base64,"
 
 
 class Counts:
@@ -35,7 +40,7 @@ class Counts:
         self.started = time.time()
         self.first_request = 0.0
         """When it came; 0 before."""
-        self.requests = self.body_bytes = self.in_flight = self.most_in_flight = 0
+        self.requests = self.completed = self.body_bytes = self.in_flight = self.most_in_flight = 0
         self.connections = 0
         self._low: list[int] = []
         """The fewest in flight between each request and the next."""
@@ -51,6 +56,7 @@ class Counts:
 
     def ended(self) -> None:
         """One was answered."""
+        self.completed += 1
         self.in_flight -= 1
         self._low[-1] = min(self._low[-1], self.in_flight)
 
@@ -71,14 +77,47 @@ class Counts:
         }
 
 
+@dataclass
+class Question:
+    """A request that says ``[item N]``."""
+
+    number: int
+    body_bytes: int
+    picture_bytes: int
+    """Characters of base64 of its first picture; 0 without one."""
+    received: float
+    """Seconds since 1970 at which it was whole."""
+    answered: float = 0.0
+    """Seconds since 1970; 0 before."""
+
+
+def question(body: bytes | bytearray) -> Question | None:
+    """What a body asks; None if it names no item."""
+    start = body.find(_ITEM)
+    end = body.find(b"]", start)
+    if start < 0 or end < 0:
+        return None
+    picture = body.find(_PICTURE)
+    length = 0
+    if picture >= 0:
+        picture += len(_PICTURE)
+        length = body.find(b'"', picture) - picture
+    return Question(int(body[start + len(_ITEM) : end]), len(body), length, time.time())
+
+
 class Connection(asyncio.Protocol):
     """One client; requests on a connection follow each other."""
 
     def __init__(
-        self, counts: Counts, delay: float, *, uneven: bool = False, wrong_every: int = 0
+        self,
+        counts: Counts,
+        questions: list[Question] | None,
+        delay: float,
+        wrong_every: int,
+        uneven: bool,
     ) -> None:
-        self._counts, self._delay = counts, delay
-        self._uneven, self._wrong_every = uneven, wrong_every
+        self._counts, self._questions, self._delay = counts, questions, delay
+        self._wrong_every, self._uneven = wrong_every, uneven
         self._received = bytearray()
         self._needed = 0
 
@@ -104,30 +143,34 @@ class Connection(asyncio.Protocol):
             if _EXPECT.search(head):
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
+        content = self._received[end + 4 : self._needed]
         del self._received[: self._needed]
         self._needed = 0
-        self._answer(head.split(b" ", 2)[1].decode("ascii"), body)
+        self._answer(head.split(b" ", 2)[1].decode("ascii"), content)
 
-    def _answer(self, path: str, body: int) -> None:
-        counts = self._counts
+    def _answer(self, path: str, content: bytearray) -> None:
+        counts, body = self._counts, len(content)
         if path != "/v1/chat/completions":
-            self._send(_page(path, counts))
+            self._send(_page(path, counts, self._questions))
             return
+        asked = None
+        if self._questions is not None and (asked := question(content)):
+            self._questions.append(asked)
         counts.arrived(body)
         delay = self._delay
         if self._uneven:
             delay *= 0.5 + counts.requests * 0.618034 % 1
         if delay:
-            asyncio.get_running_loop().call_later(delay, self._complete, body)
+            asyncio.get_running_loop().call_later(delay, self._complete, body, asked)
         else:
-            self._complete(body)
+            self._complete(body, asked)
 
-    def _complete(self, body: int) -> None:
+    def _complete(self, body: int, asked: Question | None) -> None:
         self._counts.ended()
-        number = self._counts.requests
-        self._send(
-            _completion(body, number, bool(self._wrong_every and not number % self._wrong_every))
-        )
+        wrong = self._wrong_every > 0 and self._counts.completed % self._wrong_every == 0
+        self._send(_completion(body, self._counts.requests, wrong))
+        if asked:
+            asked.answered = time.time()
 
     def _send(self, payload: bytes | None) -> None:
         status = b"200 OK" if payload is not None else b"404 Not Found"
@@ -155,9 +198,11 @@ _TEMPLATE = (
 )
 
 
-def _page(path: str, counts: Counts) -> bytes | None:
+def _page(path: str, counts: Counts, questions: list[Question] | None) -> bytes | None:
     if path == "/metrics":
         return b"process_start_time_seconds %.3f\n" % counts.started
+    if path == "/questions" and questions is not None:
+        return json.dumps([vars(asked) for asked in questions]).encode()
     pages: dict[str, dict[str, Any]] = {
         "/v1/models": {
             "object": "list",
@@ -170,11 +215,12 @@ def _page(path: str, counts: Counts) -> bytes | None:
     return json.dumps(pages[path]).encode() if path in pages else None
 
 
-async def serve(delay: float, *, uneven: bool, wrong_every: int) -> None:
-    """Listen on a free port until standard input ends."""
+async def serve(delay: float, wrong_every: int, look: bool, uneven: bool) -> None:
+    """Listen on a free port until standard input ends; `look` for questions in bodies or not."""
     counts, loop = Counts(), asyncio.get_running_loop()
+    questions: list[Question] | None = [] if look else None
     server = await loop.create_server(
-        lambda: Connection(counts, delay, uneven=uneven, wrong_every=wrong_every),
+        lambda: Connection(counts, questions, delay, wrong_every, uneven),
         "127.0.0.1",
         0,
         backlog=1024,
@@ -189,8 +235,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--delay-ms", type=float, default=0.0)
     parser.add_argument("--wrong-every", type=int, default=0, help="answer C instead of B")
+    parser.add_argument("--questions", action="store_true", help="look for [item N] in bodies")
     parser.add_argument("--uneven", action="store_true", help="0.5 to 1.5 times the delay")
     options = parser.parse_args()
     asyncio.run(
-        serve(options.delay_ms / 1000, uneven=options.uneven, wrong_every=options.wrong_every)
+        serve(options.delay_ms / 1000, options.wrong_every, options.questions, options.uneven)
     )

@@ -238,15 +238,12 @@ DRIVERS = ("aiohttp", "openai", "run")
 
 
 @contextmanager
-def null_server(delay: int, *, uneven: bool = False, wrong_every: int = 0) -> Iterator[str]:
+def null_server(delay: int, *options: str) -> Iterator[str]:
     """The address of a null server in a process of its own."""
     command = [sys.executable, str(Path(__file__).with_name("null_server.py"))]
-    command += [f"--delay-ms={delay}", f"--wrong-every={wrong_every}"]
+    command += [f"--delay-ms={delay}", *options]
     with subprocess.Popen(
-        [*command, "--uneven"] if uneven else command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None and server.stdin is not None
         yield server.stdout.readline().strip()

@@ -58,7 +58,7 @@ def measure(
     tasks: list[str], data: Path, environment: dict[str, str], limit: int, delay: int
 ) -> Measured:
     """One run in a process of its own, against a server of its own."""
-    with null_server(delay, uneven=True) as url, tempfile.TemporaryDirectory() as folder:
+    with null_server(delay, "--uneven") as url, tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "flagos_eval", "run", "-t", ",".join(tasks), "--plain"]
         command += ["--data-dir", str(data), "--base-url", url, "-o", f"{folder}/run.json"]
         command += ["--concurrency", str(CONCURRENCY)]

@@ -82,7 +82,7 @@ def failure_of(error: BaseException, timeout: float, key: str = MODEL_KEY) -> At
         ServerRefused: no other request can do better: the key or the model's name is not accepted.
     """
     if isinstance(error, InvalidReply):
-        return AttemptFailed(RequestError(kind=ErrorKind.INVALID_REPLY, message=str(error)))
+        return AttemptFailed(RequestError(kind=ErrorKind.INVALID_REPLY, message=redact(str(error))))
     if isinstance(error, (openai.APITimeoutError, asyncio.TimeoutError)):
         return AttemptFailed(
             RequestError(kind=ErrorKind.TIMEOUT, message=f"no answer within {timeout:g} s")
@@ -91,7 +91,7 @@ def failure_of(error: BaseException, timeout: float, key: str = MODEL_KEY) -> At
         return _status_failure(error, key)
     cause = error.__cause__
     reason = f"{type(cause).__name__}: {cause}" if cause else str(error)
-    return AttemptFailed(RequestError(kind=ErrorKind.CONNECTION, message=_shorten(reason)))
+    return AttemptFailed(RequestError(kind=ErrorKind.CONNECTION, message=_shorten(redact(reason))))
 
 
 def _status_failure(error: openai.APIStatusError, key: str) -> AttemptFailed:

@@ -18,7 +18,7 @@ class Carrier:
     """What an httpx client sends its requests with."""
 
     def __init__(
-        self, httpx: Any, note: Callable[[Any], None], *, secure: bool, idle: float
+        self, httpx: Any, note: Callable[[Any], None], *, secure: bool, idle: float, most: int
     ) -> None:
         """A transport without a connection yet.
 
@@ -27,8 +27,9 @@ class Carrier:
             note: Told of the connection of every request.
             secure: The address begins with https.
             idle: Seconds before an unused connection is closed.
+            most: Bytes that are read of an answer; what goes on after them is cut off.
         """
-        self._httpx, self._note, self._idle = httpx, note, idle
+        self._httpx, self._note, self._idle, self._most = httpx, note, idle, most
         # Certificates as httpx has them, so that no server is trusted by one transport alone.
         self._certificates = httpx.create_ssl_context() if secure else True
         self._session: aiohttp.ClientSession | None = None
@@ -60,7 +61,7 @@ class Carrier:
                 headers=request.headers.multi_items(),
                 allow_redirects=False,
             ) as answer:
-                data = await answer.read()
+                data = await _read(answer, self._most)
         except aiohttp.ClientConnectorError as error:
             raise self._httpx.ConnectError(_told(error), request=request) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -74,6 +75,20 @@ class Carrier:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _read(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    length = answer.content_length
+    if length is not None and length <= most:
+        return await answer.read()
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        parts.append(part[: most - size])
+        size += len(parts[-1])
+        if size == most:
+            answer.close()
+            break
+    return b"".join(parts)
 
 
 class _Noting(aiohttp.TCPConnector):

@@ -114,7 +114,9 @@ def _load_file(path: Path) -> Task:
     try:
         # From the source, never from cached bytecode: the cache goes by size and whole seconds, and
         # a benchmark that is edited and run at once would be scored by its old rule.
-        exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
+        # A task file is code, which the user named: nothing that is read names one.
+        code = compile(path.read_bytes(), path, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102
     except Exception as error:  # a task file is its author's code: say where it fails, not here
         raise UsageError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}",

@@ -5,21 +5,16 @@ Precedence: flag, then ``FLAGOS_EVAL_*``, then the run given with ``--config-fro
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from .errors import FileError, UsageError
+from . import toml_file
+from .errors import UsageError
 from .records import Record, Run, Setting
-from .redact import redact, redact_command
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .redact import HIDDEN, is_secret, redact, redact_command
 
 Source = Literal["flag", "environment", "file", "run", "default"]
 
@@ -160,6 +155,13 @@ def _without_secrets(value: Any) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
+def _holds_secret(value: Any) -> bool:
+    """Whether a value of any kind would not be on record as it is."""
+    words = value if isinstance(value, list | tuple) else [value]
+    texts = [str(word) for word in words]
+    return list(redact_command(texts)) != texts or any(is_secret(text) for text in texts)
+
+
 def combine(layers: Mapping[Source, Mapping[str, Any]]) -> Configured:
     """Merge layers, given from weakest to strongest.
 
@@ -178,7 +180,8 @@ def combine(layers: Mapping[Source, Mapping[str, Any]]) -> Configured:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise UsageError(f"{name} = {values[name]!r} ({sources[name]}): {first['msg']}") from error
+        shown = HIDDEN if _holds_secret(values[name]) else repr(values[name])
+        raise UsageError(f"{name} = {shown} ({sources[name]}): {first['msg']}") from error
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -198,13 +201,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         FileError: it cannot be read.
         UsageError: it is not TOML; names the place.
     """
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
-    return content
+    return toml_file.parse(toml_file.read_bytes(path), str(path))
 
 
 def named(content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -259,6 +256,7 @@ def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         name, separator, rest = value.partition("=")
         if not separator or not name:
-            raise UsageError(f"--{option} {value!r}: expected NAME=VALUE")
+            shown = HIDDEN if _holds_secret(value) else repr(value)
+            raise UsageError(f"--{option} {shown}: expected NAME=VALUE")
         found[name] = rest
     return found

@@ -38,6 +38,12 @@ class Source:
     """Accept items whose images are not at hand: enough to score answers, not to ask questions."""
 
 
+_SHAPE = (
+    *(KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),
+)
+"""What reading raises where data is not as it is documented."""
+
+
 def load(task: Task, source: Source) -> Items:
     """All samples of a task, in the dataset's order.
 
@@ -113,10 +119,10 @@ def _samples(task: Task, rows: Iterable[BankedRow]) -> Iterator[Sample]:
     for index, row in enumerate(rows):
         try:
             sample = task.to_sample(row)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except _SHAPE as error:
             raise DatasetError(
                 f"{task.name}: row {index} is not of the documented shape "
-                f"({type(error).__name__}: {error})"
+                f"({type(error).__name__}: {str(error)[:200]})"
             ) from error
         if sample.id in seen:
             raise DatasetError(f"{task.name}: id {sample.id!r} is there twice")
@@ -173,11 +179,19 @@ def _local(
 ) -> Iterator[BankedRow]:
     """Rows of a copy in the benchmark's own format."""
     assert dataset.local is not None
-    for index, row in enumerate(dataset.local(folder, split)):
-        if index == 0:
-            hub.check_fields(task.name, dataset, row)
-        where = f"{task.name} row {index}"
-        yield BankedRow(row, bank, where, root=folder, absent_images=absent)
+    index = 0
+    try:
+        for index, row in enumerate(dataset.local(folder, split)):
+            if index == 0:
+                hub.check_fields(task.name, dataset, row)
+            where = f"{task.name} row {index}"
+            yield BankedRow(row, bank, where, root=folder, absent_images=absent)
+    except _SHAPE as error:
+        raise DatasetError(
+            f"{task.name}: {folder} is no copy of the documented shape, at row {index} or after it "
+            f"({type(error).__name__}: {str(error)[:200]})",
+            hint=hub.how_to_copy(task.name, dataset),
+        ) from error
 
 
 def _tabled(

@@ -27,6 +27,7 @@ from .platforms.base import Platform
 from .records import Dispatch, Epoch, Fact, Record, Sha256, Utc, Weights, canonical_json, sha256_hex
 from .server import Server
 
+_MOST_BYTES = 64 * 2**20
 _CLOCK = 1e-3
 """Seconds by which two readings of one start time may differ."""
 
@@ -61,6 +62,7 @@ def collect(
     model: str | None = None,
     base_url: str | None = None,
     operators: Path | None = None,
+    api_key: str | None = None,
 ) -> FactsFile:
     """What this machine says about itself.
 
@@ -70,8 +72,10 @@ def collect(
         model: Folder of the weights that are served, to be fingerprinted.
         base_url: Address of the server on this machine.
         operators: Folder in which it writes down its operators.
+        api_key: The server's key.
 
     Raises:
+        ServerRefused: the server does not accept the key.
         CorruptFile: `operators` is no such folder.
         UsageError: `model` is no folder.
         ServerUnreachable: nothing answers at `base_url`.
@@ -81,7 +85,7 @@ def collect(
     found = [*platform.facts(), *_software.facts(_software.packages(python))]
     seen = None
     if base_url is not None:
-        server = Server(base_url)
+        server = Server(base_url, api_key=api_key)
         identity = server.identity()
         seen = SeenServer(
             url=server.url,
@@ -133,14 +137,19 @@ def load(path: Path) -> FactsFile:
     """Read a file of facts.
 
     Raises:
-        FileError: it cannot be read.
+        FileError: it cannot be read, or is larger than 64 MiB.
         UsageError: it is no such file.
         CorruptFile: it is not what was written.
     """
     try:
-        content = json.loads(path.read_bytes())
+        with path.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > _MOST_BYTES:
+        raise FileError(f"{path} is larger than any file of facts ({_MOST_BYTES} bytes)")
+    try:
+        content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise CorruptFile(f"{path} is not JSON: it is damaged or cut") from error
     if not isinstance(content, dict) or "flagos_eval_facts" not in content:

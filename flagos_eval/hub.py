@@ -85,7 +85,7 @@ def fetched_revision(folder: Path) -> str | None:
     try:
         note = json.loads((folder / FETCHED).read_text(encoding="utf-8"))
         revision = note["revision"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return revision if isinstance(revision, str) else None
 

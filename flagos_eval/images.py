@@ -23,6 +23,9 @@ _SENT_AS_IS = {
     "GIF": "image/gif",
 }
 _MAX_IMAGE_BYTES = 64 * 2**20
+OPENED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""An MPO begins as a JPEG. No others: among the formats that Pillow knows are some that start a
+program, as Ghostscript."""
 
 
 class ImageBank:
@@ -104,7 +107,7 @@ def _inspect(data: bytes, where: str) -> tuple[str, int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=OPENED) as image:
                 return image.format or "unknown", image.width, image.height
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DatasetError(f"{where}: not an image ({error})") from error
@@ -117,7 +120,7 @@ def _to_png(data: bytes, where: str) -> bytes:
 
     out = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=OPENED) as image:
             image.convert("RGB").save(out, format="PNG")
     except (OSError, ValueError, SyntaxError) as error:
         raise DatasetError(f"{where}: a damaged image ({error})") from error

@@ -355,7 +355,9 @@ def _header(path: Path, event: dict[str, Any]) -> dict[str, Any]:
             f"continues {SCHEMA_VERSION})",
             hint="upgrade flagos-eval, or choose another output with -o",
         )
-    if version != SCHEMA_VERSION or not {"run_id", "started_at", "identity"} <= set(event):
+    kinds = {"run_id": str, "started_at": str, "identity": dict}
+    whole = all(isinstance(event.get(name), kind) for name, kind in kinds.items())
+    if version != SCHEMA_VERSION or not whole:
         raise UsageError(
             f"{path} is not a journal that this version can continue",
             hint="start over with --fresh, or choose another output with -o",

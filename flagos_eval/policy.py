@@ -7,20 +7,15 @@ is NOT_RUN, which no release survives."""
 from __future__ import annotations
 
 import datetime
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from . import toml_file
 from .errors import FileError, UsageError
 from .records import Record, sha256_hex
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Tier = Literal["critical", "supporting", "advisory"]
 
@@ -110,16 +105,13 @@ def load(name: str) -> LoadedPolicy:
     """
     path = locate(name)
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        data = toml_file.read_bytes(path)
+    except FileError as error:
         raise FileError(
-            f"cannot read the policy {name}: {error.strerror}",
+            error.message.replace("read", "read the policy", 1),
             hint=f"a path, or one of {', '.join(known())}",
         ) from error
-    try:
-        content = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the policy {name} is not TOML: {error}") from error
+    content = toml_file.parse(data, f"the policy {name}")
     return LoadedPolicy(policy=parse(content, name), sha256=sha256_hex(data), source=name)
 
 

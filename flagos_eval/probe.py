@@ -17,6 +17,7 @@ import openai
 from .client import Client
 from .errors import ServerRefused, ServerUnreachable
 from .records import Capability, Sampling
+from .redact import redact
 from .reply import InvalidReply, Reply
 
 _SMALL = 56 * 56
@@ -69,7 +70,9 @@ async def probe(client: Client) -> tuple[Capability, ...]:
     except openai.NotFoundError as error:
         raise ServerRefused(f"the server does not know the model {client.model!r}") from error
     except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as error:
-        raise ServerUnreachable(f"the server does not answer a plain question: {error}") from error
+        raise ServerUnreachable(
+            f"the server does not answer a plain question: {redact(str(error))}"
+        ) from error
     checks = (_image, _max_pixels, _logprobs, _seed, _top_k, _min_p, _repetition_penalty)
     return tuple([await _guarded(check, client) for check in checks])
 
@@ -86,7 +89,7 @@ async def _guarded(
         state = "not_verified" if passing else "rejected"
         return Capability(name=name, state=state, detail=f"HTTP {error.status_code}")
     except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as error:
-        detail = f"{type(error).__name__}: {error}"[:200]
+        detail = redact(f"{type(error).__name__}: {error}", 200)
         return Capability(name=name, state="not_verified", detail=detail)
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from .inert import inert_lines
+from .redact import redact
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -107,7 +110,7 @@ class PlainLines:
     def __call__(self, event: Event) -> None:
         """Write a line, if it is time for one."""
         if isinstance(event, Note):
-            self._write(f"{event.topic:<9} {event.text}\n")
+            self._write(f"{event.topic:<9} {inert_lines(redact(event.text))}\n")
         elif isinstance(event, Planned):
             self._tallies[event.task] = _Tally(total=event.total, kept=event.done)
             kept = f", {event.done} answered earlier" if event.done else ""
@@ -174,7 +177,8 @@ class LiveView:
 
         if isinstance(event, Note):
             self._progress.print(
-                f"[bold]{event.topic:<9}[/bold] {escape(event.text)}", highlight=False
+                f"[bold]{event.topic:<9}[/bold] {escape(inert_lines(redact(event.text)))}",
+                highlight=False,
             )
         elif isinstance(event, Planned):
             self._tallies[event.task] = _Tally(total=event.total, kept=event.done)

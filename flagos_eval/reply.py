@@ -13,8 +13,14 @@ from typing import Any
 from pydantic import JsonValue
 
 from .records import Usage
+from .redact import redact
 
 MAX_REPLY_BYTES = 32 * 2**20
+"""Of an answer's body; more is not read off the connection (see `transport`)."""
+_QUOTED = 4096
+"""Bytes of a bad reply that are searched for keys before its beginning is quoted."""
+_MOST_COUNT = 2**53
+"""Of tokens or seconds: what is added up with others must stay exact, and a float."""
 _LARGEST = sys.float_info.max
 """JSON has integers that no float can hold, and 1e999."""
 
@@ -46,7 +52,7 @@ def parse_reply(data: bytes) -> Reply:
         InvalidReply: not JSON, no choice, or fields of the wrong type; says which.
     """
     if len(data) > MAX_REPLY_BYTES:
-        raise InvalidReply(f"the reply has {len(data)} bytes, more than {MAX_REPLY_BYTES}")
+        raise InvalidReply(f"the reply has more than {MAX_REPLY_BYTES} bytes")
     try:
         content = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -79,7 +85,8 @@ def _refuse_constant(name: str) -> float:
 
 
 def _start(data: bytes) -> str:
-    return repr(data[:80])
+    # Where a key could end in the middle: a part of one would not be known as one.
+    return repr(redact(data[:_QUOTED].decode("utf-8", "replace"))[:80])
 
 
 def _text(content: object) -> str:
@@ -109,7 +116,9 @@ def _shared(text: str | None) -> str | None:
 def _optional_count(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MOST_COUNT:
+        return None
+    return value
 
 
 def _usage(value: object) -> Usage | None:

@@ -137,9 +137,11 @@ def _thumbnail(part: ImagePart, bank: ImageBank) -> str | None:
     """
     from PIL import Image
 
+    from .images import OPENED
+
     data = bank.read(part)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=OPENED) as image:
             # JPEG decodes at a fraction of its size.
             image.draft("RGB", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
             small = image.convert("RGB")
@@ -205,9 +207,12 @@ def lines(run: Run, run_path: Path, task: str) -> list[bytes]:
 def _unpack(data: bytes, path: Path) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacked:
-            return unpacked.read(_MAX_BYTES)
+            found = unpacked.read(_MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise CorruptFile(f"{path} is damaged ({error})") from error
+    if len(found) > _MAX_BYTES:
+        raise CorruptFile(f"{path} unpacks to more than {_MAX_BYTES} bytes")
+    return found
 
 
 def _parse(data: bytes, path: Path, only: Container[str] | None) -> dict[str, StoredSample]:
@@ -251,6 +256,8 @@ def read_stored(run_path: Path, file: StoredFile) -> bytes:
         if not path.is_relative_to(run_path.parent.resolve()):
             raise CorruptFile(f"{run_path} names a file outside its folder: {file.path!r}")
         try:
+            if path.is_file() and path.stat().st_size > _MAX_BYTES:
+                raise CorruptFile(f"{path} is larger than any file of a run ({_MAX_BYTES} bytes)")
             data = path.read_bytes()
         except OSError as error:
             raise FileError(

@@ -22,6 +22,7 @@ from .clock import utc_now
 from .counting import UNANSWERED
 from .errors import ServerRefused, ServerUnreachable, UsageError
 from .records import Counts, Reading
+from .redact import HIDDEN, redact_command
 
 _MAX_BYTES = 8 * 2**20
 _METRIC = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?\s+(\S+)$")
@@ -35,9 +36,18 @@ def check_url(url: str) -> str:
     Raises:
         UsageError: not an HTTP address, or one with a user or key in it, which would reach files.
     """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{url!r} is not an address", hint="--base-url http://HOST:8000/v1")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is no number
+        known = False
+    if not known:
+        # What is before an @ may be a password, also where no scheme says so.
+        shown = f"{HIDDEN}@{url.rpartition('@')[2]}" if "@" in url else url
+        raise UsageError(
+            f"{redact_command([shown])[0]!r} is not an address",
+            hint="--base-url http://HOST:8000/v1",
+        )
     if parts.username or parts.password or parts.query:
         raise UsageError(
             "the base URL holds a user, a password or a query, and it is written to the run file",
@@ -195,7 +205,10 @@ class Server:
 
     def _get(self, address: str) -> tuple[int | None, bytes]:
         """(HTTP status or None, body)."""
-        request = urllib.request.Request(address, headers=self._headers)
+        request = urllib.request.Request(address)  # noqa: S310 - http or https: see check_url
+        for name, value in self._headers.items():
+            # The key is this server's, and not for whoever a redirect leads to.
+            request.add_unredirected_header(name, value)
         try:
             with self._opener.open(request, timeout=self._timeout) as reply:
                 return reply.status, _read(reply, time.monotonic() + self._timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def launch_request(config: RunConfig, output: Path, tell: Callable[[str], None])
             eager=config.eager,
         ),
         settings=_switches(config.set),
-        environment=pairs("env", config.env),
+        environment=variables(config.env),
         flag_gems=selection.parse(config.flag_gems) if config.flag_gems else None,
         platform=platforms.named(config.platform) if config.platform else None,
         image=config.image,
@@ -187,6 +188,27 @@ def with_facts(
     learnt = session.learnt.then(Learnt(facts=attached))
     learnt = replace(learnt, weights=learnt.weights or served)
     return replace(session, learnt=learnt, dispatch=dispatch)
+
+
+def variables(values: tuple[str, ...]) -> dict[str, str]:
+    """``NAME=VALUE``, or ``NAME`` alone for the value that it has here, as docker has it: a secret
+    is then in no command line.
+
+    Raises:
+        UsageError: there is no such variable here.
+    """
+    found: dict[str, str] = {}
+    for value in values:
+        if value and "=" not in value:
+            if value not in os.environ:
+                raise UsageError(
+                    "--env NAME takes the value that the variable has here, and it has none",
+                    hint="export it, or --env NAME=VALUE",
+                )
+            found[value] = os.environ[value]
+        else:
+            found |= pairs("env", (value,))
+    return found
 
 
 def _switches(values: tuple[str, ...]) -> dict[str, str]:

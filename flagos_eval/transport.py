@@ -14,13 +14,18 @@ import importlib.util
 import inspect
 import urllib.parse
 import urllib.request
+from collections.abc import AsyncIterator
 from typing import Any
 from weakref import WeakSet
 
 import openai
 
+from .reply import MAX_REPLY_BYTES
 from .server import is_loopback
 
+_MOST = MAX_REPLY_BYTES + 1
+"""Bytes that are read of an answer, so that one without end takes no memory without end; enough for
+`reply` to see that it is too long."""
 _IDLE = 4.0
 """Seconds before an idle connection is dropped: vLLM drops them after five, and a question that is
 sent in that moment is lost."""
@@ -67,7 +72,7 @@ class Link:
             from .carrier import Carrier
 
             secure = url.startswith("https:")
-            carrier = Carrier(_httpx, self._note, secure=secure, idle=_IDLE)
+            carrier = Carrier(_httpx, self._note, secure=secure, idle=_IDLE, most=_MOST)
             return _Carried(carrier, timeout=timeout, trust_env=False)
 
         async def note(response: Any) -> None:
@@ -135,6 +140,32 @@ class _Http(openai.DefaultAsyncHttpxClient):
             content=given.get("json") if content is None else content,
             extensions={"timeout": self.timeout.as_dict()},
         )
+
+    async def send(self, request: Any, **given: Any) -> Any:
+        """The answer, and no more of it than can be of use."""
+        answer = await super().send(request, **{**given, "stream": True})
+        answer.stream = _Start(answer.stream)
+        await answer.aread()
+        return answer
+
+
+class _Start(_httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
+    """The first bytes of a stream."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = _MOST
+        async for part in self._whole:
+            yield part[:left]
+            left -= len(part)
+            if left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        """Let go of the connection, which can be used again if all was read."""
+        await self._whole.aclose()
 
 
 class _Carried(_Http):

@@ -248,7 +248,7 @@ def problems(folder: Path) -> list[str]:
     named: set[str] = set()
     for index in sorted(folder.glob("*.index.json")):
         named |= _named(index)
-    missing = sorted(name for name in named if not (folder / name).is_file())
+    missing = sorted(name for name in named if not _is_file(folder / name))
     if missing:
         found.append(f"{len(missing)} of {len(named)} files are missing; first: {missing[0]}")
     if not shards and not missing:
@@ -260,12 +260,23 @@ def problems(folder: Path) -> list[str]:
     return found
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
 def _named(index: Path) -> set[str]:
     try:
         table: Any = json.loads(index.read_bytes())["weight_map"]
         return {str(name) for name in table.values()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return {f"(of {index.name}, which cannot be read)"}
+
+
+_MOST_HEAD = 100_000_000
+"""Bytes of a safetensors file's head, as its own library has it."""
 
 
 def _whole(path: Path) -> bool:
@@ -275,7 +286,7 @@ def _whole(path: Path) -> bool:
     try:
         with path.open("rb") as data:
             length = int.from_bytes(data.read(8), "little")
-            head: dict[str, Any] = json.loads(data.read(min(length, 2**30)))
+            head: dict[str, Any] = json.loads(data.read(min(length, _MOST_HEAD)))
         ends = [entry["data_offsets"][1] for name, entry in head.items() if name != "__metadata__"]
         return path.stat().st_size == 8 + length + max(ends, default=0)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):

@@ -16,6 +16,9 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--table", type=Path, help="Write what recorded answers gave to this file.")
+    parser.addoption(
+        "--security-table", action="store_true", help="Write the parsers to docs/security.md."
+    )
     parser.addoption("--fault-table", type=Path, help="Write what faults did to this file.")
 
 

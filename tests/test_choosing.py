@@ -19,6 +19,8 @@ from protocol_server import ProtocolServer
 from flagos_eval import config, estimate, platforms, serving
 from flagos_eval.records import Attempt
 
+pytestmark = pytest.mark.once
+
 CARD_IMAGE = (
     "flagrelease-registry.cn-beijing.cr.aliyuncs.com/flagrelease/flagrelease:"
     "metax_qwenvl_vllm072_gemsdeepseekr1metax_temporary"
@@ -190,22 +192,53 @@ def test_a_dry_run_says_what_it_would_choose(bin: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["vllm", "docker", "flagscale"])
-def test_secrets_are_not_shown(metax: Path, launcher: str) -> None:
-    key = ("--set", "api-key=sesame22") if launcher == "vllm" else ()
+def test_secrets_are_not_shown(metax: Path, launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "sesame22")
     said = dry_run(
-        metax, "--launcher", launcher, "--image", "x/y:1", "-m", metax,
-        "--env", "HF_TOKEN=sesame22", *key,
-    )  # fmt: skip
+        metax, "--launcher", launcher, "--image", "x/y:1", "-m", metax, "--env", "HF_TOKEN"
+    )
     assert "sesame22" not in said
 
 
-@pytest.mark.parametrize("launcher", ["docker", "flagscale"])
-def test_a_key_is_not_written_to_files(metax: Path, launcher: str) -> None:
+def test_a_variable_that_is_handed_on_has_its_value_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "sesame22")
+    assert serving.variables(("HF_TOKEN", "A=b=c")) == {"HF_TOKEN": "sesame22", "A": "b=c"}
+
+
+def test_a_variable_that_is_handed_on_and_not_there_is_an_error(tmp_path: Path) -> None:
+    said = flagos_eval(
+        tmp_path, "-t", "shapes", "--dry-run", "--launcher", "vllm", "-m", tmp_path,
+        "--env", "sk-no-variable", code=2,
+    )  # fmt: skip
+    assert "takes the value that the variable has here" in said and "sk-no" not in said
+
+
+@pytest.mark.parametrize("launcher", ["vllm", "docker", "flagscale"])
+def test_a_key_that_would_be_in_a_servers_command_line_is_refused(
+    metax: Path, launcher: str
+) -> None:
+    (metax / "settings.toml").write_text('set = ["api-key=sesame22"]')
     said = flagos_eval(
         metax, "-t", "shapes", "--dry-run", "--launcher", launcher, "--image", "x/y:1",
-        "-m", metax, "--set", "api-key=sesame22", code=2,
+        "-m", metax, "--config", "settings.toml", code=2,
     )  # fmt: skip
     assert "VLLM_API_KEY" in said and "sesame22" not in said
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("--env", "HF_TOKEN=sesame22"),
+        ("--set", "api-key=sesame22"),
+        ("--docker-arg", "--env=HF_TOKEN=sesame22"),
+        ("--docker-arg", "-e", "--docker-arg", "https_proxy=http://me:sesame22@proxy"),
+    ],
+)
+def test_a_secret_that_was_typed_is_refused_without_repeating_it(
+    tmp_path: Path, typed: tuple[str, ...]
+) -> None:
+    said = flagos_eval(tmp_path, "-t", "shapes", "--dry-run", *typed, code=2)
+    assert f"{typed[0]} holds a secret" in said and "sesame22" not in said
 
 
 # --- How long -------------------------------------------------------------------------------------

@@ -225,6 +225,11 @@ def test_what_can_decide_an_answer_is_no_secret(name: str) -> None:
         (["--set", "api-key=sesame"], ["--set", "api-key=(hidden)"]),
         (["--base-url", "http://me:sesame@h:1/v1"], ["--base-url", "http://(hidden)@h:1/v1"]),
         (["http://h/v1?api_key=sesame"], ["http://h/v1?api_key=(hidden)"]),
+        (["-lc", "exec v --api-key sesame -x"], ["-lc", "exec v --api-key (hidden) -x"]),
+        (["-lc", "v --api-key 'ses ame'"], ["-lc", "v --api-key (hidden)"]),
+        (["-lc", "it's --api-key sesame"], ["-lc", "it's --api-key (hidden)"]),
+        (['--x={"api_key": "sesame", "n": 1}'], ['--x={"api_key": "(hidden)", "n": 1}']),
+        (["-lc", "cd  '/a b' && v"], ["-lc", "cd  '/a b' && v"]),
         (["--max-tokens=512", "-t", "shapes"], ["--max-tokens=512", "-t", "shapes"]),
         (["--base-url", "http://h:1/v1"], ["--base-url", "http://h:1/v1"]),
     ],
@@ -246,12 +251,37 @@ def test_a_short_value_does_not_blank_out_ordinary_text(monkeypatch: pytest.Monk
     assert redact("banana") == "banana"
 
 
+def test_a_password_with_an_at_sign_is_hidden_whole() -> None:
+    assert redact("at http://me:ses@me@h:1/v1@x") == "at http://(hidden)@h:1/v1@x"
+
+
+def test_a_bearer_token_is_hidden_whoever_has_it() -> None:
+    assert redact("Authorization: Bearer abc.DEF-123") == "Authorization: Bearer (hidden)"
+
+
+def test_a_key_is_hidden_before_a_text_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "sesame-and-more")
+    assert redact("the key is sesame-and-more", 14) == "the key is (hi"
+
+
+@pytest.mark.parametrize("value", ["HF_TOKEN sesame", "--api-key sesame"])
+def test_a_pair_that_is_refused_is_not_repeated_if_it_may_hold_a_secret(value: str) -> None:
+    with pytest.raises(UsageError, match=r"--env \(hidden\): expected NAME=VALUE"):
+        pairs("env", (value,))
+
+
+def test_a_setting_of_the_wrong_kind_is_not_repeated_if_it_holds_a_secret() -> None:
+    with pytest.raises(UsageError, match=r"env = \(hidden\) \(file\)"):
+        combine({"file": {"env": "HF_TOKEN=sesame"}})
+
+
 def test_variables_are_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TOKEN", "sesame")
-    given = {"HF_TOKEN": "x", "B": "1 sesame", "A": "http://u:p@h"}
+    given = {"HF_TOKEN": "x", "B": "1 sesame", "A": "http://u:p@h", "C": "D=1 A_TOKEN=x"}
     assert redact_variables(given) == {
         "A": "http://(hidden)@h",
         "B": "1 (hidden)",
+        "C": "D=1 A_TOKEN=(hidden)",
         "HF_TOKEN": "(hidden)",
     }
 

@@ -22,6 +22,8 @@ from flagos_eval.records import Fact, Run
 from flagos_eval.tally import Tally, tally
 from flagos_eval.verification.run import verify_run
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def work(tmp_path: Path) -> Workplace:

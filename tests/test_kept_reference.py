@@ -19,6 +19,8 @@ from flagos_eval.errors import UsageError
 from flagos_eval.records import Run, Setting
 from flagos_eval.store import Stored
 
+pytestmark = pytest.mark.once
+
 ENDED = "2026-01-02T04:04:05Z"  # of the factories' runs
 
 

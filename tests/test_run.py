@@ -852,8 +852,8 @@ def test_the_key_is_sent_and_reaches_no_file(work: Workplace, server: ProtocolSe
     # A server that repeats what it was sent, as some do in their error messages.
     body = ps.error_body(500, f"the key {key} is overloaded", "InternalServerError")
     server.faults = fail_matching("Question 003", ps.Status(500, body=body))
-    command = work.command(server, "--max-retries", "0", "--env", f"MY_API_KEY={key}")
-    environment = {**os.environ, "OPENAI_API_KEY": key}
+    command = work.command(server, "--max-retries", "0", "--env", "MY_API_KEY")
+    environment = {**os.environ, "OPENAI_API_KEY": key, "MY_API_KEY": key}
 
     def run() -> int:
         with (work.results / "log.txt").open("ab") as log:

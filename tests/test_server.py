@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from protocol_server import ProtocolServer
@@ -34,7 +35,13 @@ def test_the_last_slash_of_an_address_is_dropped() -> None:
     assert check_url("http://10.0.0.5:8000/v1/") == "http://10.0.0.5:8000/v1"
 
 
-@pytest.mark.parametrize("url", ["", "10.0.0.5:8000", "ftp://10.0.0.5/v1", "http:///v1", "/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "10.0.0.5:8000", "ftp://10.0.0.5/v1", "http:///v1", "/v1"),
+        *("http://[::1/v1", "http://h:port/v1", "http://h:99999/v1"),
+    ],
+)
 def test_what_is_no_http_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="is not an address"):
         check_url(url)
@@ -42,7 +49,11 @@ def test_what_is_no_http_address_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://me:hunter22@host/v1", "http://hunter22@host/v1", "https://host/v1?api_key=hunter22"],
+    [
+        *("http://me:hunter22@host/v1", "http://hunter22@host/v1"),
+        *("https://host/v1?api_key=hunter22", "host/v1?api_key=hunter22"),
+        *("me:hunter22@host/v1", "ftp://me:hunter22@host", "http://me:hunter22@[::1/v1"),
+    ],
 )
 def test_an_address_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -266,3 +277,24 @@ def test_the_names_of_old_and_new_vllm_are_read(server: ProtocolServer, version:
 
 def test_nobody_has_no_reading(nobody: str) -> None:
     assert Server(nobody).reading() is None
+
+
+def test_the_key_is_not_sent_to_where_a_redirect_leads() -> None:
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{other.url}/models")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing is said."""
+
+    with ProtocolServer(api_key="sk-hunter22") as other, HTTPServer(("", 0), Elsewhere) as first:
+        threading.Thread(target=first.serve_forever, daemon=True).start()
+        asked = Server(f"http://127.0.0.1:{first.server_port}/v1", api_key="sk-hunter22")
+        with pytest.raises(ServerRefused, match="does not accept the API key"):
+            asked.identity()
+        first.shutdown()

@@ -188,3 +188,42 @@ def test_no_proxy_is_asked_for_this_machine(
         nobody.bind(("127.0.0.1", 0))
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{nobody.getsockname()[1]}")
         assert len(posted(server, BODY)[0]) == 1
+
+
+class Endless(asyncio.Protocol):
+    """Answers whatever comes with a body that never ends."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport, self.going = transport, False
+
+    def data_received(self, data: bytes) -> None:
+        if not self.going:
+            self.going = True
+            self.transport.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            self.more()
+
+    def more(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(b"%x\r\n%b\r\n" % (2**16, bytes(2**16)))
+            # What the client has not read stays here, and waits.
+            waits = self.transport.get_write_buffer_size() > 2**20
+            asyncio.get_running_loop().call_later(0.001 if waits else 0, self.more)
+
+
+def test_an_answer_without_end_is_cut_where_it_is_too_long(
+    carried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_MOST", 2**20 + 1)
+
+    async def work() -> bytes:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Endless, "127.0.0.1", 0)
+        link = Link(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", None, 60)
+        try:
+            return await link.post(BODY)
+        finally:
+            await link.close()
+            server.close()
+
+    assert len(asyncio.run(work())) == 2**20 + 1

@@ -94,8 +94,18 @@ def cli(debug: bool) -> None:
     """
 
 
+class _Record(logging.LogRecord):
+    """A line of anybody's log: libraries quote addresses, in which a login may be."""
+
+    def getMessage(self) -> str:
+        from ..redact import redact
+
+        return redact(super().getMessage())
+
+
 def main() -> NoReturn:
     """Run the command line and exit with one of the documented codes."""
+    logging.setLogRecordFactory(_Record)
     # The retry library logs each retry; they are in the records, with their errors.
     logging.getLogger("stamina").addHandler(logging.NullHandler())
     code = _guarded()
@@ -128,7 +138,7 @@ def _guarded() -> int:
     except (OSError, click.FileError) as error:
         return _fail(str(error), None, errors.EXIT_IO)
     except Exception as error:
-        traceback.print_exc()
+        _print_traceback()
         return _fail(
             f"internal error: {type(error).__name__}: {error}",
             "this is a defect of flagos-eval: please report it with the lines above",
@@ -138,9 +148,23 @@ def _guarded() -> int:
 
 def _fail(message: str, hint: str | None, code: int) -> int:
     if "--debug" in sys.argv:
-        traceback.print_exc()
+        _print_traceback()
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True, color=colour)
+    label = click.style("error: ", fg="red", bold=True)
+    click.echo(label + _shown(message), err=True, color=colour)
     if hint:
-        click.echo(f"  try: {hint}", err=True)
+        click.echo(f"  try: {_shown(hint)}", err=True)
     return code
+
+
+def _print_traceback() -> None:
+    click.echo(_shown(traceback.format_exc()), err=True, nl=False)
+
+
+def _shown(text: str) -> str:
+    """A text that may quote a file, a server or an exception: no keys, nothing that acts on a
+    terminal."""
+    from ..inert import inert_lines
+    from ..redact import redact
+
+    return inert_lines(redact(text))

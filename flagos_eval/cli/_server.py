@@ -13,6 +13,25 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+
+def _not_shown(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The values, unless a secret is typed among them: everybody on the machine could read it."""
+    from click.core import ParameterSource
+
+    from ..errors import UsageError
+    from ..redact import redact_command
+
+    typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    if values and typed and redact_command(values) != values:
+        raise UsageError(
+            f"{param.opts[0]} holds a secret, which the list of processes would show",
+            hint="export it as a variable, and --env NAME without a value hands it on",
+        )
+    return values
+
+
 _OPTIONS = (
     click.option(
         "-m",
@@ -43,7 +62,11 @@ _OPTIONS = (
         help="What runs in the container [vllm].",
     ),
     click.option(
-        "--docker-arg", multiple=True, metavar="ARG", help="A further argument of docker run."
+        "--docker-arg",
+        multiple=True,
+        metavar="ARG",
+        callback=_not_shown,
+        help="A further argument of docker run.",
     ),
     click.option(
         "--tensor-parallel",
@@ -75,10 +98,19 @@ _OPTIONS = (
         "only:mm,softmax or not:mm [the server's own, not checked].",
     ),
     click.option(
-        "--set", "set", multiple=True, metavar="FLAG=VALUE", help="A flag of the started server."
+        "--set",
+        "set",
+        multiple=True,
+        metavar="FLAG=VALUE",
+        callback=_not_shown,
+        help="A flag of the started server.",
     ),
     click.option(
-        "--env", multiple=True, metavar="NAME=VALUE", help="A variable of the started server."
+        "--env",
+        multiple=True,
+        metavar="NAME[=VALUE]",
+        callback=_not_shown,
+        help="A variable of the started server; NAME alone has its value here.",
     ),
 )
 

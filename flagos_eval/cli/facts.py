@@ -42,11 +42,18 @@ def command(
     Driver, devices, versions and the vendor tool's own words go to a file, with a hash over all of
     it; keys and passwords do not.
     """
+    import os
+
     from .. import facts, platforms, store
 
     machine = platforms.named(platform) if platform else platforms.detect()
     file = facts.collect(
-        machine, python=server_python, model=model, base_url=base_url, operators=operators
+        machine,
+        python=server_python,
+        model=model,
+        base_url=base_url,
+        operators=operators,
+        api_key=os.environ.get("OPENAI_API_KEY"),
     )
     text = facts.dump(file)
     if output is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,7 +51,7 @@ def command(
     if reproduce:
         from ..reproduce import script
 
-        click.echo(script(loaded), nl=False)
+        _say(script(loaded), nl=False)
         return errors.EXIT_OK
     if flips is not None:
         return _flips(loaded, path, flips, task, limit)
@@ -65,6 +65,13 @@ def command(
     return errors.EXIT_OK
 
 
+def _say(text: str = "", **options: Any) -> None:
+    """Print lines of a run, which may be a stranger's."""
+    from ..inert import inert_lines
+
+    click.echo(inert_lines(text), **options)
+
+
 def _summary(run: Run, task: str | None) -> None:
     from tabulate import tabulate
 
@@ -76,34 +83,34 @@ def _summary(run: Run, task: str | None) -> None:
     part = f", shard {run.shard}" if run.shard else ""
     part += f", merged from {len(run.parents)} shards" if run.parents else ""
     when = f"{run.started_at} to {run.ended_at}"
-    click.echo(f"{inert(run.name)}  {run.state}, {run.phase}{part}  {when}")
+    _say(f"{inert(run.name)}  {run.state}, {run.phase}{part}  {when}")
     if run.imported:
         names = [inert(name) for name in run.imported.files]
         files = ", ".join(names if len(names) <= 3 else [*names[:3], f"{len(names) - 3} more"])
-        click.echo(f"  made elsewhere ({inert(run.imported.source)}): {files}")
-        click.echo(f"  not known: {', '.join(inert(what) for what in run.imported.absent)}")
+        _say(f"  made elsewhere ({inert(run.imported.source)}): {files}")
+        _say(f"  not known: {', '.join(inert(what) for what in run.imported.absent)}")
     for epoch in run.epochs:
-        click.echo(
+        _say(
             f"  start {epoch.index + 1}: {inert(epoch.endpoint)} {inert(epoch.model)} "
             f"version {inert(epoch.version or 'unknown')} ({epoch.launcher})"
         )
     for line in (*ran(run), *oddities(run)):
-        click.echo(f"  {inert(line)}")
+        _say(f"  {inert(line)}")
     for reason in run.invalid:
-        click.echo(f"  INVALID: {inert(reason)}")
+        _say(f"  INVALID: {inert(reason)}")
     if (counts := tally(run)) is not None:
-        click.echo(f"  server counters {counts.state.replace('_', ' ')}: {counts.shown}")
-        click.echo(f"    {inert(counts.detail)}")
+        _say(f"  server counters {counts.state.replace('_', ' ')}: {counts.shown}")
+        _say(f"    {inert(counts.detail)}")
     for record in run.tasks:
         data = record.dataset
         revision = f" at {data.revision}" if data.revision else ""
-        click.echo(
+        _say(
             f"  {record.name}: {data.n} items of {inert(data.id)} {data.split}{revision} "
             f"({data.origin}), prompt {_prompt(record)}, {record.repeats} pass(es)"
         )
     for capability in run.capabilities:
         if capability.state != "supported":
-            click.echo(f"  {capability.name}: {capability.state} ({inert(capability.detail)})")
+            _say(f"  {capability.name}: {capability.state} ({inert(capability.detail)})")
     results = [r for r in run.results if task in (None, r.task)]
     used = [s for s in Status if any(r.counts.get(s) for r in results)]
     rows = [
@@ -113,11 +120,11 @@ def _summary(run: Run, task: str | None) -> None:
         for m in r.metrics
     ]
     headers = ["task", "scorer", "n", "metric", "value", *(s.value for s in used)]
-    click.echo(tabulate(rows, headers=headers, disable_numparse=True))
+    _say(tabulate(rows, headers=headers, disable_numparse=True))
     if task is not None:
         groups = [[inert(g.name), g.n, number(g.value)] for r in results for g in r.groups]
-        click.echo()
-        click.echo(tabulate(groups, headers=["group", "n", "value"], disable_numparse=True))
+        _say()
+        _say(tabulate(groups, headers=["group", "n", "value"], disable_numparse=True))
 
 
 def _sample(run: Run, path: Path, task: str, sample_id: str) -> int:
@@ -130,26 +137,26 @@ def _sample(run: Run, path: Path, task: str, sample_id: str) -> int:
     if sample_id not in stored:
         raise UnknownName(f"{task} has no sample {sample_id!r} in this run")
     sample = stored[sample_id].sample
-    click.echo(f"{task} {sample_id}  {inert(sample.group or '')}")
+    _say(f"{task} {sample_id}  {inert(sample.group or '')}")
     for part in sample.input:
         if isinstance(part, TextPart):
             shown = part.text
         else:
             shown = "not at hand" if part.absent else f"{part.width}x{part.height}"
             shown = f"[image {shown}]"
-        click.echo("  " + _inert_lines(shown))
+        _say("  " + _inert_lines(shown))
     for index, choice in enumerate(sample.choices):
-        click.echo(f"  {chr(65 + index)}. {_inert_lines(choice)}")
-    click.echo(f"target  {' | '.join(map(inert, sample.target))}")
+        _say(f"  {chr(65 + index)}. {_inert_lines(choice)}")
+    _say(f"target  {' | '.join(map(inert, sample.target))}")
     for response in run.responses:
         if (response.task, response.sample_id) != (task, sample_id):
             continue
-        click.echo(f"answer {response.repeat + 1}  {_answer(response)}")
+        _say(f"answer {response.repeat + 1}  {_answer(response)}")
     for score in run.scores:
         if (score.task, score.sample_id) == (task, sample_id):
             value = "-" if score.value is None else f"{score.value:g}"
             read = inert(score.answer) if score.answer is not None else "nothing"
-            click.echo(
+            _say(
                 f"score {score.repeat + 1}   {value} {score.status.value}, "
                 f"{score.scorer} read {read}"
             )
@@ -193,25 +200,25 @@ def _flips(run: Run, path: Path, other: str, task: str | None, limit: int) -> in
         other, str(path), policy_name=DEFAULT, load_task=catalog.load_task
     )
     against, run = sides.baseline.run, sides.candidate.run
-    click.echo(f"{inert(against.name)} -> {inert(run.name)}")
-    click.echo(comparability(comparison))
+    _say(f"{inert(against.name)} -> {inert(run.name)}")
+    _say(comparability(comparison))
     if not comparison.comparable:
         return errors.EXIT_NOT_COMPARABLE
     for difference in comparison.differences:
         if task not in (None, difference.task):
             continue
         changed = flips(against, run, difference.task)
-        click.echo(
+        _say(
             f"\n{difference.task}: {difference.lost} lost, {difference.gained} gained "
             f"of {difference.paired} paired items"
         )
         texts = [_texts(side, difference.task) for side in (against, run)]
         for sample_id, was, now in changed[:limit]:
-            click.echo(f"  {inert(sample_id):<16} {was:g} -> {now:g}")
+            _say(f"  {inert(sample_id):<16} {was:g} -> {now:g}")
             for name, side in zip((against.name, run.name), texts, strict=True):
-                click.echo(f"    {inert(name)[:20]:<20} {_brief(side.get(sample_id, ''))}")
+                _say(f"    {inert(name)[:20]:<20} {_brief(side.get(sample_id, ''))}")
         if len(changed) > limit:
-            click.echo(f"  ... and {len(changed) - limit} more (--limit)")
+            _say(f"  ... and {len(changed) - limit} more (--limit)")
     return errors.EXIT_OK
 
 

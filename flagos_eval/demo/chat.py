@@ -45,7 +45,11 @@ class Chat:
         self._variant = variant
         self._tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
         # As transformers and vLLM render chat templates.
-        environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
+        environment = jinja2.Environment(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,  # noqa: S701 - of prompts, not of pages
+        )
         source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
         self._template = environment.from_string(source)
         self.image_id, self.end_id = self._id(_IMAGE), self._id(_END)

@@ -79,4 +79,4 @@ def call(command: list[str], timeout: float, **extra: str) -> subprocess.Complet
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
     """The last thing that a program said, where errors are."""
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return redact(lines[-1][:300]) if lines else f"status {done.returncode}"
+    return redact(lines[-1], 300) if lines else f"status {done.returncode}"

@@ -115,7 +115,7 @@ def data(patient: Patient) -> Finding:
     return Finding(
         "data",
         "failed",
-        redact("; ".join(line.strip()[:200] for line in told[:3])) or "cannot be read",
+        "; ".join(redact(line.strip(), 200) for line in told[:3]) or "cannot be read",
         f"flagos-eval fetch --tasks {','.join(config.tasks)}"
         + (f", or look into {folder}" if folder else " while there is a network"),
     )

@@ -84,7 +84,7 @@ def process_facts(
         fact("server:environment", redact_variables(asked)),
         fact("server:log", process.log.name),
         *effective_facts(process.pids(), port, asked),
-        *_log.facts(process.log),
+        *_log.facts(process.log, process.secrets),
         *_software.facts(_software.packages(python)),
     )
 
@@ -109,7 +109,7 @@ def effective_facts(pids: set[int], port: int, asked: Mapping[str, str]) -> tupl
         line, environment = _of_process(pid)
         missing = [name for name in sorted(asked) if environment.get(name) != asked[name]]
         if environment and missing:
-            lost[f"{pid} {redact(' '.join(line))[:200]}"] = missing
+            lost[f"{pid} {redact(' '.join(redact_command(line)), 200)}"] = missing
     if lost:
         found.append(fact("server:variables_lost", lost))
     return tuple(found)

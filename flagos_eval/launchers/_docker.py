@@ -103,7 +103,7 @@ def described(found: subprocess.CompletedProcess[str], what: str) -> dict[str, A
     """
     try:
         entries = json.loads(found.stdout) if found.returncode == 0 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
     if not (isinstance(entries, list) and entries and isinstance(entries[0], dict)):
         raise ServerStartFailed(f"docker does not describe {what}: {said(found)}")
@@ -113,4 +113,4 @@ def described(found: subprocess.CompletedProcess[str], what: str) -> dict[str, A
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """The last line of what docker printed, where its errors are."""
     lines = (done.stderr or done.stdout).strip().splitlines()
-    return redact(lines[-1][:300]) if lines else f"status {done.returncode}"
+    return redact(lines[-1], 300) if lines else f"status {done.returncode}"

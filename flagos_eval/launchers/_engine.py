@@ -63,7 +63,8 @@ def flags(request: LaunchRequest, port: int) -> dict[str, str]:
 
 
 def without_secrets(chosen: dict[str, str]) -> dict[str, str]:
-    """The same flags, for a launcher that would write them to a file or into one long word.
+    """The same flags, which end in a command line that every process of the machine can read, and
+    some in a file.
 
     Raises:
         UsageError: one of them holds a secret.
@@ -71,8 +72,8 @@ def without_secrets(chosen: dict[str, str]) -> dict[str, str]:
     for name in chosen:
         if is_secret(name):
             raise UsageError(
-                f"--set {name} would be written to files",
-                hint="--env VLLM_API_KEY=... reaches none",
+                f"--set {name} would be shown by the list of processes, or written to files",
+                hint="export VLLM_API_KEY, and --env VLLM_API_KEY hands it on",
             )
     return chosen
 

@@ -16,9 +16,13 @@ from typing import NamedTuple
 import psutil
 
 from ..errors import FileError, ServerDied, ServerStartFailed
+from ..redact import HIDDEN, redact, secret_values
+from ..store import atomic_write
 from . import _log
 
 _TELL_EVERY = 5.0
+_CLIENTS = ("OPENAI_API_KEY", "FLAGOS_EVAL_JUDGE_API_KEY")
+"""Keys of servers that are asked, which the server that is started has no use for."""
 _GUARD = Path(__file__).with_name("_guard.py")
 
 
@@ -30,14 +34,15 @@ def free_port() -> int:
         return port
 
 
-def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log."""
+def tail(log: Path, lines: int = 15, *, secrets: Sequence[str] = ()) -> str:
+    """The last lines of a log, without `secrets`."""
     try:
         with log.open(encoding="utf-8", errors="replace") as content:
             last = deque(content, maxlen=lines)
     except OSError as error:
         return f"(cannot read {log}: {error.strerror})"
-    return "".join(f"    {line[:300].rstrip()}\n" for line in last).rstrip()
+    shown = (redact(line, 300, also=secrets).rstrip() for line in last)
+    return "".join(f"    {line}\n" for line in shown).rstrip()
 
 
 class Listener(NamedTuple):
@@ -76,6 +81,8 @@ class GuardedProcess:
             after: A command that is run when the server is gone, even if this process was killed.
         """
         self.command, self.log = tuple(command), log
+        self.secrets = secret_values(environment)
+        """Values of the server's variables that nobody may read."""
         last = ["--after", json.dumps(list(after))] if after else []
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -124,15 +131,14 @@ class GuardedProcess:
 
     def died(self) -> str:
         """A sentence for a server that is gone, with what its log says and its last words."""
-        said = _log.cause(self.log)
+        said = _log.cause(self.log, self.secrets)
         why = f": {said.line}" if said else ""
-        return (
-            f"the server ended with status {self.status}{why}; {self.log} ends:\n{tail(self.log)}"
-        )
+        last = tail(self.log, secrets=self.secrets)
+        return f"the server ended with status {self.status}{why}; {self.log} ends:\n{last}"
 
     def failed(self) -> ServerStartFailed:
         """For a server that died before it was ready."""
-        said = _log.cause(self.log)
+        said = _log.cause(self.log, self.secrets)
         whole = f"the whole log: {self.log}"
         return ServerStartFailed(self.died(), hint=f"{said.hint}; {whole}" if said else whole)
 
@@ -164,12 +170,12 @@ class GuardedProcess:
                 size, moved = now, time.monotonic()
                 if moved - told >= _TELL_EVERY:
                     told = moved
-                    on_log(_last_line(self.log))
+                    on_log(tail(self.log, 1, secrets=self.secrets).strip())
             elif time.monotonic() - moved > stall:
                 raise ServerStartFailed(
                     f"the server said nothing for {stall:.0f} s and is not ready; "
                     f"{self.log} ends:\n"
-                    f"{tail(self.log)}",
+                    f"{tail(self.log, secrets=self.secrets)}",
                     hint="a larger FLAGOS_EVAL_BOOT_STALL (seconds) waits longer",
                 )
             time.sleep(0.5)
@@ -181,17 +187,34 @@ class GuardedProcess:
         while True:
             try:
                 self._guard.wait()
-                return
+                break
             except KeyboardInterrupt:  # a second Ctrl-C must not leave a server behind
                 continue
+        hide(self.log, self.secrets)
 
 
-def _last_line(log: Path) -> str:
-    return tail(log, 1).strip()
+def hide(log: Path, secrets: Sequence[str]) -> None:
+    """Take secrets out of what a server wrote: what it prints of its variables is its own doing.
+
+    Raises:
+        FileError: the log cannot be written again.
+    """
+    values = [value.encode("utf-8", "surrogateescape") for value in secrets]
+    try:
+        with log.open("rb") as content:
+            if not any(value in line for line in content for value in values):
+                return
+    except OSError:
+        return  # there is none
+    with log.open("rb") as content, atomic_write(log) as out:
+        for line in content:
+            for value in values:
+                line = line.replace(value, HIDDEN.encode("ascii"))
+            out.write(line)
 
 
 def server_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment a server is started with: ours, less the client's key, plus what was asked
+    """The environment a server is started with: ours, less the client's keys, plus what was asked
     for."""
-    kept = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    kept = {name: value for name, value in os.environ.items() if name not in _CLIENTS}
     return kept | dict(extra)

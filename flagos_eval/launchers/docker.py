@@ -228,7 +228,7 @@ class Docker:
                     *_facts(request, image, container, command),
                     *_boot.effective_facts(_pids(container), port, _asked(request)),
                     _boot.fact("server:log", log.name),
-                    *_log.facts(log),
+                    *_log.facts(log, process.secrets),
                     *_software.facts(software),
                     *(flagscale.config_facts(exp_dir) if exp_dir else ()),
                 ),

@@ -190,8 +190,8 @@ def config_facts(exp_dir: Path) -> tuple[Fact, ...]:
     found = []
     for name, path in places.items():
         if path.is_file():
-            text = path.read_text("utf-8", "replace")[:_MAX_CONFIG]
-            found.append(_boot.fact(name, redact(text)))
+            text = path.read_text("utf-8", "replace")
+            found.append(_boot.fact(name, redact(text, _MAX_CONFIG)))
     return tuple(found)
 
 

@@ -52,7 +52,7 @@ def arguments(request: LaunchRequest, port: int) -> list[str]:
     ``--set name=value`` becomes ``--name value``, ``--set name`` or ``name=`` the switch
     ``--name``."""
     model = _engine.model_of(request, "vllm")
-    flags = _engine.as_arguments(_engine.flags(request, port))
+    flags = _engine.as_arguments(_engine.without_secrets(_engine.flags(request, port)))
     return ["-m", _MODULE, "--model", model, *flags]
 
 

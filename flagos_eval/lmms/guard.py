@@ -172,7 +172,7 @@ def _refill(container: Any, held: Any) -> None:
     try:
         if bool(container == held):
             return
-    except Exception:  # arrays have no truth value
+    except Exception:  # noqa: S110 - arrays have no truth value
         pass
     container.clear()
     fill = container.update if isinstance(container, dict | set) else container.extend
@@ -205,7 +205,7 @@ def _watched(modules: Iterable[ModuleType]) -> Iterator[Seen]:
         for one, state in zip(generators, before, strict=True):
             if _numpy_state(one) != state:
                 seen.random = True
-                _bits(one).state = pickle.loads(state)
+                _bits(one).state = pickle.loads(state)  # noqa: S301 - made above, never stored
 
 
 def _places(modules: Iterable[ModuleType], numbers: ModuleType | None) -> Iterator[tuple[Any, str]]:

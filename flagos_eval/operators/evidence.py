@@ -4,7 +4,8 @@ was asked for. Pure, but for the file."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def keep(output: Path, answered: Collection[int] = ()) -> tuple[Dispatch, Stored
     with atomic_write(path) as out:
         out.write(text.encode("ascii"))
     stored = StoredFile(kind="operators", path=path.name, sha256=sha256_hex(text.encode("ascii")))
-    return judge(found, answered), stored
+    with _as_written(str(path)):
+        return judge(found, answered), stored
 
 
 def lost(requested: str) -> Dispatch:
@@ -55,7 +57,8 @@ def at_start(place: Path) -> tuple[str, ...]:
         CorruptFile: its records are not as they were written.
     """
     start, *lines = folder.start_lines(place, 1)
-    return tuple(_early(start, lines))
+    with _as_written(str(place)):
+        return tuple(_early(start, lines))
 
 
 def of_folder(place: Path) -> Dispatch:
@@ -66,7 +69,9 @@ def of_folder(place: Path) -> Dispatch:
     """
     if not folder.request_file(place).is_file():
         raise CorruptFile(f"{place} has no request.json: no server writes its operators there")
-    return judge(list(folder.start_lines(place, 1)))
+    lines = list(folder.start_lines(place, 1))
+    with _as_written(str(place)):
+        return judge(lines)
 
 
 def read(data: bytes, name: str, answered: Collection[int] = ()) -> Dispatch:
@@ -75,10 +80,17 @@ def read(data: bytes, name: str, answered: Collection[int] = ()) -> Dispatch:
     Raises:
         CorruptFile: it is not what was written.
     """
-    try:
+    with _as_written(name):
         return judge([json.loads(line) for line in data.decode("ascii").splitlines()], answered)
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise CorruptFile(f"{name} holds no records of operators: {error}") from error
+
+
+@contextmanager
+def _as_written(name: str) -> Iterator[None]:
+    """What a record of another shape leads to is said of its file."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise CorruptFile(f"{name} holds no records of operators: {str(error)[:300]}") from error
 
 
 def together(dispatches: Sequence[Dispatch]) -> Dispatch | None:

@@ -28,8 +28,8 @@ Key = tuple[str, str, bool]
 """Of an operator: logger, function, whether the engine called it."""
 _FALLBACKS = (
     r"Failed to (?:enable|import) '?flag_gems.*",
-    r"Op '[^']*' fallback to .*",
-    r"Implementation '[^']*' failed.*",
+    r"Op '[^'\n]{0,200}' fallback to .*",
+    r"Implementation '[^'\n]{0,200}' failed.*",
 )
 """What FlagScale's vLLM and vllm-plugin-FL write when they go on without an operator."""
 _WATCHED: dict[str, Any] = {
@@ -199,7 +199,7 @@ def start_lines(folder: Path, start: int) -> Iterator[dict[str, Any]]:
         for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.counts")]):
             for event in _of_process(path):
                 yield {"start": start, "process": int(path.stem), **event}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CorruptFile(f"{folder} is not what was written there: {error}") from error
 
 
@@ -213,7 +213,7 @@ def _of_process(path: Path) -> list[dict[str, Any]]:
                 raise ValueError("no event")
             return found
         counts, last = read_counts(path)
-    except (ValueError, IndexError, TypeError, struct.error):
+    except (ValueError, IndexError, TypeError, RecursionError, struct.error):
         return [{"event": "damaged", "file": path.name}]
     counted = [
         {"event": "count", "module": module, "name": name, "direct": direct, "count": n}
@@ -255,7 +255,7 @@ def last_operators(folder: Path) -> list[str]:
     for path in folder.glob("*.counts"):
         try:
             counts, last = read_counts(path)
-        except (OSError, ValueError, IndexError, struct.error):
+        except (OSError, ValueError, IndexError, TypeError, RecursionError, struct.error):
             continue  # it died while it wrote: the others say what is known
         calls = sum(count for _, count in counts)
         if calls > most:

@@ -40,20 +40,28 @@ def script() -> str:
 
 
 def parse(output: str) -> Installed | None:
-    """What the program printed; None if it did not get that far."""
+    """What the program printed; None if it did not get that far, or printed something else."""
     found = re.search(rf"(?m)^{MARK}(.*)$", output)
     if found is None:
         return None
-    said: dict[str, Any] = json.loads(found[1])
-    return Installed(
-        version=said["version"],
-        functions=frozenset(function for _, function in said["operators"]),
-        keys=tuple((key, function) for key, function in said["operators"]),
-        plugin=said["plugin"],
-        plugin_left_out=tuple(
-            (platform, tuple(names)) for platform, names in sorted(said["left_out"].items())
-        ),
-    )
+    try:
+        said: dict[str, Any] = json.loads(found[1])
+        return Installed(
+            version=_text(said["version"]),
+            functions=frozenset(str(function) for _, function in said["operators"]),
+            keys=tuple((str(key), str(function)) for key, function in said["operators"]),
+            plugin=_text(said["plugin"]),
+            plugin_left_out=tuple(
+                (platform, tuple(map(str, names)))
+                for platform, names in sorted(said["left_out"].items())
+            ),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def of(python: str | None) -> Installed:

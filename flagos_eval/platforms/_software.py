@@ -45,11 +45,15 @@ print("FLAGOS_EVAL " + json.dumps(found, sort_keys=True))
 
 
 def parse(output: str) -> dict[str, str]:
-    """The versions out of what the script printed; empty if it did not get that far."""
+    """The versions out of what the script printed; empty if it did not get that far, or somebody
+    else's interpreter printed something else."""
     for line in output.splitlines():
         if line.startswith("FLAGOS_EVAL {"):
-            found: dict[str, str] = json.loads(line.removeprefix("FLAGOS_EVAL "))
-            return found
+            try:
+                found = json.loads(line.removeprefix("FLAGOS_EVAL "))
+            except (ValueError, RecursionError):
+                return {}
+            return {name: value for name, value in found.items() if isinstance(value, str)}
     return {}
 
 

@@ -39,7 +39,7 @@ class ToolRun:
         return {
             "command": list(self.command),
             "status": self.status,
-            "output": redact(self.output[:_MAX_OUTPUT]),
+            "output": redact(self.output, _MAX_OUTPUT),
         }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from ..inert import inert as inert
 from ..records import Check, Comparison, Difference, Span, Status, TaskVerdict
 
 CARD_TASKS = (
@@ -216,12 +216,3 @@ def value(found: JsonValue) -> str:
     if isinstance(found, dict):
         return inert(", ".join(f"{key} {value(found[key])}" for key in found))
     return inert(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False))
-
-
-def inert(text: str) -> str:
-    """Foreign text for a terminal or a table: no control characters, which could act on it."""
-    return "".join(c if c.isprintable() else _replaced(c) for c in text)
-
-
-def _replaced(character: str) -> str:
-    return " " if unicodedata.category(character) == "Zs" else "�"  # Zs: as the wide Chinese space

@@ -10,6 +10,8 @@ import pytest
 from demo.conftest import ask
 from flagos_eval.demo.variants import BENIGN, FAULTS, REFERENCE, VARIANTS, find
 
+pytestmark = pytest.mark.once
+
 N = 120
 
 
