@@ -1,12 +1,13 @@
 """A server that costs next to nothing: one process, one answer, after a fixed time.
 
-    python benchmarks/null_server.py [--delay-ms N] [--wrong-every N] [--questions]
+    python benchmarks/null_server.py [--delay-ms N [--uneven]] [--wrong-every N] [--questions]
 
 Speaks as much of vLLM's protocol as `flagos-eval run` and other harnesses need. It counts what it
 gets (``/stats``) and reads of a body only the length, which its token counts follow, so that a
-picture shows in them. With ``--questions`` it looks for ``[item N]`` in every body: ``/questions``
-lists those that say so, with their times and the size of the picture. Prints its address when it
-listens, and ends with its standard input.
+picture shows in them. With ``--uneven`` an answer takes between half of N and one and a half, so
+that requests which came together do not end together. With ``--questions`` it looks for
+``[item N]`` in every body: ``/questions`` lists those that say so, with their times and the size of
+the picture. Prints its address when it listens, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -41,6 +42,39 @@ class Counts:
         """When it came; 0 before."""
         self.requests = self.completed = self.body_bytes = self.in_flight = self.most_in_flight = 0
         self.connections = 0
+        self._low: list[int] = []
+        """The fewest in flight between each request and the next."""
+
+    def arrived(self, body: int) -> None:
+        """A request of so many bytes."""
+        self.requests += 1
+        self.first_request = self.first_request or time.time()
+        self.body_bytes += body
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self._low.append(self.in_flight)
+
+    def ended(self) -> None:
+        """One was answered."""
+        self.completed += 1
+        self.in_flight -= 1
+        self._low[-1] = min(self._low[-1], self.in_flight)
+
+    def page(self) -> dict[str, Any]:
+        """What `/stats` says.
+
+        `lowest_in_flight` is the fewest requests at any moment between the first at which 90 % of
+        the most were there and the last 1 % of the requests: not far below the most if the client's
+        queue never ran dry, and near 0 if it did. `requests_below_half` is how many came in that
+        time when fewer than half of the most were there.
+        """
+        full = (n for n, low in enumerate(self._low) if 10 * low >= 9 * self.most_in_flight)
+        inner = self._low[next(full, 0) : len(self._low) - len(self._low) // 100]
+        return {
+            **{name: value for name, value in vars(self).items() if not name.startswith("_")},
+            "lowest_in_flight": min(inner, default=0),
+            "requests_below_half": sum(2 * low < self.most_in_flight for low in inner),
+        }
 
 
 @dataclass
@@ -75,10 +109,15 @@ class Connection(asyncio.Protocol):
     """One client; requests on a connection follow each other."""
 
     def __init__(
-        self, counts: Counts, questions: list[Question] | None, delay: float, wrong_every: int
+        self,
+        counts: Counts,
+        questions: list[Question] | None,
+        delay: float,
+        wrong_every: int,
+        uneven: bool,
     ) -> None:
         self._counts, self._questions, self._delay = counts, questions, delay
-        self._wrong_every = wrong_every
+        self._wrong_every, self._uneven = wrong_every, uneven
         self._received = bytearray()
         self._needed = 0
 
@@ -117,19 +156,17 @@ class Connection(asyncio.Protocol):
         asked = None
         if self._questions is not None and (asked := question(content)):
             self._questions.append(asked)
-        counts.requests += 1
-        counts.first_request = counts.first_request or time.time()
-        counts.body_bytes += body
-        counts.in_flight += 1
-        counts.most_in_flight = max(counts.most_in_flight, counts.in_flight)
-        if self._delay:
-            asyncio.get_running_loop().call_later(self._delay, self._complete, body, asked)
+        counts.arrived(body)
+        delay = self._delay
+        if self._uneven:
+            delay *= 0.5 + counts.requests * 0.618034 % 1
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self._complete, body, asked)
         else:
             self._complete(body, asked)
 
     def _complete(self, body: int, asked: Question | None) -> None:
-        self._counts.in_flight -= 1
-        self._counts.completed += 1
+        self._counts.ended()
         wrong = self._wrong_every > 0 and self._counts.completed % self._wrong_every == 0
         self._send(_completion(body, self._counts.requests, wrong))
         if asked:
@@ -173,17 +210,20 @@ def _page(path: str, counts: Counts, questions: list[Question] | None) -> bytes 
         },
         "/version": {"version": "0.11.0"},
         "/health": {},
-        "/stats": vars(counts),
+        "/stats": counts.page(),
     }
     return json.dumps(pages[path]).encode() if path in pages else None
 
 
-async def serve(delay: float, wrong_every: int, look: bool) -> None:
+async def serve(delay: float, wrong_every: int, look: bool, uneven: bool) -> None:
     """Listen on a free port until standard input ends; `look` for questions in bodies or not."""
     counts, loop = Counts(), asyncio.get_running_loop()
     questions: list[Question] | None = [] if look else None
     server = await loop.create_server(
-        lambda: Connection(counts, questions, delay, wrong_every), "127.0.0.1", 0, backlog=1024
+        lambda: Connection(counts, questions, delay, wrong_every, uneven),
+        "127.0.0.1",
+        0,
+        backlog=1024,
     )
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}/v1", flush=True)
@@ -196,5 +236,8 @@ if __name__ == "__main__":
     parser.add_argument("--delay-ms", type=float, default=0.0)
     parser.add_argument("--wrong-every", type=int, default=0, help="answer C instead of B")
     parser.add_argument("--questions", action="store_true", help="look for [item N] in bodies")
+    parser.add_argument("--uneven", action="store_true", help="0.5 to 1.5 times the delay")
     options = parser.parse_args()
-    asyncio.run(serve(options.delay_ms / 1000, options.wrong_every, options.questions))
+    asyncio.run(
+        serve(options.delay_ms / 1000, options.wrong_every, options.questions, options.uneven)
+    )

@@ -208,12 +208,12 @@ def whole_run(settings: dict[str, Any]) -> tuple[Measured, Run]:
     listener: Any = listen
     configured = config.combine({"flag": settings})
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(configured, plan.make(configured.config), Path(folder) / "run.json", ())
-        made = run.execute(job, listener)
+        asked = plan.make(configured.config)
+        made = run.execute(Job(configured, asked, Path(folder) / "run.json", ()), listener)
     tail_cpu = time.process_time() - cpu_last
     answered = sum(response.text is not None for response in made.responses)
-    if answered != job.plan.total or len(made.scores) != job.plan.total:
-        raise RuntimeError(f"{answered} of {job.plan.total} answered, {len(made.scores)} scored")
+    if answered != asked.total or len(made.scores) != asked.total:
+        raise RuntimeError(f"{answered} of {asked.total} answered, {len(made.scores)} scored")
     (started, cpu_started) = begun[0]
     return Measured(answered, last - started, cpu_last - cpu_started, tail_cpu), made
 

@@ -4,46 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from . import serving
 from .client import Answer, Client, ClientSettings
 from .clock import utc_now
+from .config import RunConfig
 from .endpoint import next_epoch
 from .errors import IncompleteRun, InvalidRun, ServerRefused
+from .incoming import Incoming, is_answered
 from .job import Job, Session
 from .journal import Journal, Key, Learnt
 from .launchers.base import ServerHandle
 from .operators import evidence
 from .operators import folder as operators
 from .parts import Recorder
-from .plan import Plan
+from .planned import PlannedTask
 from .probe import probe
 from .progress import Answered, Note, Reporter
-from .records import Capability, Epoch, Request, Response, Weights
+from .records import Capability, Epoch, Response, Weights
 from .server import Server
 
 
 class Interrupted(Exception):
     """Ctrl-C or SIGTERM: everything answered is in the journal."""
 
-    def __init__(self, kept: int, total: int) -> None:
-        super().__init__(f"stopped; {kept} of {total} responses are kept")
-        self.kept, self.total = kept, total
-
-
-def is_answered(response: Response | None) -> bool:
-    """Errors are asked again: a failed request is not an answer."""
-    return response is not None and response.error is None
+    def __init__(self, kept: int, total: int | None) -> None:
+        """`total` is None while tasks are loaded: nobody knows it then."""
+        self.kept = f"{kept} responses" if total is None else f"{kept} of {total} responses"
+        super().__init__(f"stopped; {self.kept} are kept")
 
 
 async def ask_all(
     job: Job,
     journal: Journal,
     answers: dict[Key, Response],
-    requests: Iterable[tuple[int, Request]],
+    incoming: Incoming,
     handle: ServerHandle,
     weights: Weights | None,
     report: Reporter,
@@ -52,6 +51,7 @@ async def ask_all(
 
     Raises:
         Interrupted, IncompleteRun: the journal holds what was answered, and the counters.
+        FlagosEvalError: a task that was loaded meanwhile cannot be asked; likewise.
     """
     servers = [Server(url, api_key=job.api_key) for url in handle.urls]
     model, epochs = _epochs(servers, handle, journal)
@@ -75,21 +75,25 @@ async def ask_all(
         epochs,
         model,
         settings,
-        read_image=job.plan.read_image,
+        read_image=incoming.read_image,
         api_key=job.api_key,
         on_epoch=begin_epoch,
         tell=lambda text: report(Note("server", text)),
     )
     keep = _keeper(journal, recorder, answers, report)
     async with client:
-        with stoppable(answers, job.plan.total):
+        with stoppable(answers, lambda: incoming.total):
             capabilities = await probe(client)
-            _must_see(job.plan, capabilities, handle)
+            _must_heed(job.config, capabilities, handle)
+            must_see = partial(_must_see, capabilities, handle)
+            for planned in incoming.tasks:
+                must_see(planned)
             journal.learnt(_learnt(job, handle, capabilities, weights))
             recorder.begin(client.epochs)
             report(Note("server", _describe(client.epochs[-1], model)))
             try:
-                await _watched(client.complete(recorder.sent(requests), keep), handle)
+                requests = recorder.sent(incoming.requests(must_see))
+                await _watched(client.complete(requests, keep), handle)
             finally:
                 recorder.end()
     learnt = journal.kept.learnt.then(_learnt(job, handle, capabilities, weights))
@@ -183,16 +187,21 @@ def _must_use(records: Path) -> None:
         )
 
 
-def _must_see(plan: Plan, capabilities: tuple[Capability, ...], handle: ServerHandle) -> None:
-    url = handle.urls[0]
-    found = {capability.name: capability for capability in capabilities}
-    image = found["image"]
-    if plan.has_images and image.state in ("ignored", "rejected"):
+def _must_see(
+    capabilities: Sequence[Capability], handle: ServerHandle, planned: PlannedTask
+) -> None:
+    image = next(capability for capability in capabilities if capability.name == "image")
+    if planned.has_images and image.state in ("ignored", "rejected"):
+        url = handle.urls[0]
         raise ServerRefused(f"the model at {url} takes no images ({image.detail})")
-    limits = found["max_pixels"]
+
+
+def _must_heed(config: RunConfig, capabilities: Sequence[Capability], handle: ServerHandle) -> None:
+    url = handle.urls[0]
+    limits = next(capability for capability in capabilities if capability.name == "max_pixels")
     # An old server that ignores limits in requests heeds those that it was started with.
     unheeded = ("rejected",) if handle.limits_images else ("ignored", "rejected")
-    if plan.config.max_pixels is not None and limits.state in unheeded:
+    if config.max_pixels is not None and limits.state in unheeded:
         raise ServerRefused(
             f"the server at {url} takes no max_pixels in a request ({limits.detail})",
             hint="start it with --trust-request-mm-kwargs, or limit images at its start, on both "
@@ -225,8 +234,13 @@ async def _watched(work: Coroutine[None, None, None], handle: ServerHandle) -> N
 
 
 @contextmanager
-def stoppable(answers: Mapping[Key, Response], total: int) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `Interrupted`; what is in flight is dropped."""
+def stoppable(answers: Mapping[Key, Response], total: Callable[[], int | None]) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `Interrupted`; what is in flight is dropped.
+
+    Args:
+        answers: What was answered so far.
+        total: Requests of the run; None while that is not known.
+    """
     loop, current = asyncio.get_running_loop(), asyncio.current_task()
     assert current is not None
     stopped = False
@@ -245,7 +259,7 @@ def stoppable(answers: Mapping[Key, Response], total: int) -> Iterator[None]:
         if not stopped:
             raise
         kept = sum(is_answered(response) for response in answers.values())
-        raise Interrupted(kept, total) from None
+        raise Interrupted(kept, total()) from None
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)

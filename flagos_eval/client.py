@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -101,25 +101,31 @@ class Client:
 
     async def complete(
         self,
-        requests: Iterable[tuple[int, Request]],
+        requests: AsyncIterable[tuple[int, Request]],
         on_answer: Callable[[Answer], None],
     ) -> None:
         """Ask everything, a bounded number at a time.
 
         Args:
-            requests: (position in the run's queue, request), taken one by one as there is room.
+            requests: (position in the run's queue, request), taken one by one as there is room; it
+                may wait, for a task that is being loaded.
             on_answer: Called in this thread as each request ends.
 
         Raises:
             ServerDied: no address answers any more; nothing is recorded for the requests in flight.
             ServerRefused: the server no longer accepts the model's name or the key.
         """
-        queue = iter(requests)
+        queue, turn = aiter(requests), asyncio.Lock()
 
         async def work() -> None:
-            # Workers share one iterator: the next request is built only when somebody is free to
-            # send it.
-            for order, request in queue:
+            # Workers share one iterator, in turns: the next request is built only when somebody is
+            # free to send it.
+            while True:
+                async with turn:
+                    found = await anext(queue, None)
+                if found is None:
+                    return
+                order, request = found
                 on_answer(await self.ask(request, order=order))
 
         async with self._spread.watched():

@@ -54,10 +54,7 @@ def load(task: Task, source: Source) -> Items:
         DatasetError: unreachable, gated, incomplete or of another shape; says which and what to do.
         UsageError: the benchmark has no such split.
     """
-    dataset = task.dataset
-    split = source.split or dataset.split
-    if split not in dataset.n:
-        raise UsageError(f"{task.name} has no split {split!r}; it has {', '.join(dataset.n)}")
+    dataset, split = task.dataset, _split(task, source)
     bank = ImageBank()
     rows, record = _open(task, source, split, bank)
     samples = tuple(_samples(task, rows))
@@ -74,6 +71,46 @@ def load(task: Task, source: Source) -> Items:
         record=DatasetRecord(**record, split=split, fingerprint=fingerprint, n=len(samples)),
         bank=bank,
         preview=split != dataset.split or len(samples) != expected,
+    )
+
+
+def check(task: Task, source: Source) -> None:
+    """Look whether the data is there, without loading it; what is on the hub shows when it is.
+
+    Raises:
+        DatasetError: a folder is missing, or lacks the files of the split.
+        UsageError: the benchmark has no such split.
+    """
+    dataset, split = task.dataset, _split(task, source)
+    if isinstance(dataset, GeneratedDataset) or source.data_dir is None:
+        return
+    folder = local_folder(task, dataset, source.data_dir)
+    if hub.is_hub_layout(folder):
+        hub.files(task.name, dataset, folder, split)
+    elif dataset.local is not None:
+        next(_local(task, dataset, folder, split, ImageBank(), source.absent_images), None)
+    else:
+        raise _no_parquet(task, dataset, folder)
+
+
+def size(task: Task, source: Source) -> int | None:
+    """How many items `load` will give, or None where only the data knows."""
+    n = task.dataset.n[_split(task, source)]
+    return n if n is None or source.limit is None else min(n, source.limit)
+
+
+def _split(task: Task, source: Source) -> str:
+    dataset = task.dataset
+    split = source.split or dataset.split
+    if split not in dataset.n:
+        raise UsageError(f"{task.name} has no split {split!r}; it has {', '.join(dataset.n)}")
+    return split
+
+
+def _no_parquet(task: Task, dataset: HubDataset, folder: Path) -> DatasetError:
+    return DatasetError(
+        f"{task.name}: there are no parquet files in {folder}",
+        hint=hub.how_to_copy(task.name, dataset),
     )
 
 
@@ -123,10 +160,7 @@ def _open(
         record["origin"] = "local"
         return _local(task, dataset, folder, split, bank, source.absent_images), record
     else:
-        raise DatasetError(
-            f"{task.name}: there are no parquet files in {folder}",
-            hint=hub.how_to_copy(task.name, dataset),
-        )
+        raise _no_parquet(task, dataset, folder)
     return _tabled(task, dataset, tables, bank, source.absent_images), record
 
 

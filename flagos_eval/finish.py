@@ -12,7 +12,7 @@ from .job import Job, Session
 from .journal import Journal, Key
 from .judging import NOT_JUDGED, Judged
 from .operators import evidence
-from .plan import PlannedTask
+from .planned import Plan, PlannedTask
 from .progress import Note, Reporter
 from .records import Dispatch, Response, Result, Run, Score, StoredFile, sha256_hex
 from .redact import redact_command
@@ -25,6 +25,7 @@ PlaceOf = tuple[str, str, int]
 
 def assemble(
     job: Job,
+    plan: Plan,
     session: Session,
     journal: Journal,
     responses: Sequence[Response],
@@ -35,7 +36,7 @@ def assemble(
     by_place = {(r.task, r.sample_id, r.repeat): r for r in responses}
     scores: list[Score] = []
     results: list[Result] = []
-    for planned in job.plan.tasks:
+    for planned in plan.tasks:
         report(
             Note("score", f"{planned.task.name} by {planned.scorer.name} v{planned.scorer.version}")
         )
@@ -45,10 +46,10 @@ def assemble(
     responses, logprobs = _write_logprobs(job, journal, responses)
     stored = [
         samples.write(p.items.samples, p.items.bank, job.output, withhold=job.config.withhold_text)
-        for p in job.plan.tasks
+        for p in plan.tasks
     ]
     seen = _operators(job, session, responses)
-    state, reason = outcome.of(responses, job.plan.total, job.config.max_error_rate)
+    state, reason = outcome.of(responses, plan.total, job.config.max_error_rate)
     settings = job.configured.settings()
     hidden = redact_command(job.config.env)
     settings["env"] = settings["env"].model_copy(update={"value": list(hidden)})
@@ -56,11 +57,11 @@ def assemble(
         id=journal.kept.run_id,
         name=job.config.name or job.output.stem,
         arm=job.config.arm,
-        phase="preview" if job.plan.preview else "official",
+        phase="preview" if plan.preview else "official",
         state=state,
         reason=reason,
-        shard=job.plan.shard,
-        policy_sha256=job.plan.policy_sha256,
+        shard=plan.shard,
+        policy_sha256=plan.policy_sha256,
         started_at=journal.kept.started_at,
         ended_at=utc_now(),
         model=session.model,
@@ -75,7 +76,7 @@ def assemble(
         judges=(judged.record,) if judged.record else (),
         files=(*stored, *logprobs, *seen[1]),
         results=tuple(results),
-        tasks=tuple(p.record() for p in job.plan.tasks),
+        tasks=tuple(p.record() for p in plan.tasks),
         responses=tuple(responses),
         scores=tuple(scores),
     )

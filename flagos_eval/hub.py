@@ -100,20 +100,33 @@ def read_tables(task: str, dataset: HubDataset, folder: Path, split: str) -> lis
 
     datasets.disable_progress_bars()
     tables = []
+    for paths in files(task, dataset, folder, split):
+        try:
+            names = [str(path) for path in paths]
+            table = datasets.load_dataset("parquet", data_files=names, split="train")
+        except Exception as error:  # pyarrow and datasets each have errors of their own
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise DatasetError(f"{task}: cannot read {paths[0]}: {reason}") from error
+        tables.append(_encoded(table))
+    return tables
+
+
+def files(task: str, dataset: HubDataset, folder: Path, split: str) -> list[list[Path]]:
+    """A folder's parquet files of each configuration.
+
+    Raises:
+        DatasetError: a configuration or the split is not there.
+    """
+    found = []
     for config in dataset.configs or (None,):
-        files = [str(path) for path in _parquet(folder, config, split)]
-        if not files:
+        paths = _parquet(folder, config, split)
+        if not paths:
             what = f"split {split!r}" + (f" of configuration {config!r}" if config else "")
             raise DatasetError(
                 f"{task}: {folder} has no parquet file of {what}", hint=how_to_copy(task, dataset)
             )
-        try:
-            table = datasets.load_dataset("parquet", data_files=files, split="train")
-        except Exception as error:  # pyarrow and datasets each have errors of their own
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DatasetError(f"{task}: cannot read {files[0]}: {reason}") from error
-        tables.append(_encoded(table))
-    return tables
+        found.append(paths)
+    return found
 
 
 def _parquet(folder: Path, config: str | None, split: str) -> list[Path]:

@@ -33,14 +33,28 @@ class ImageBank:
 
     def __init__(self) -> None:
         self._sources: dict[str, Callable[[], bytes]] = {}
+        self._last: tuple[bytes, ImagePart] | None = None
 
-    def add(self, read: Callable[[], bytes], *, where: str) -> ImagePart:
+    def add(self, read: Callable[[], bytes], *, where: str, data: bytes | None = None) -> ImagePart:
         """Hash and measure an image, and remember how to read it.
+
+        Args:
+            read: Reads it again when it is sent.
+            where: Its name in messages.
+            data: What `read` returns, where that is at hand.
 
         Raises:
             DatasetError: it is no image, or too large to be one.
         """
-        data = read()
+        data = read() if data is None else data
+        # The questions about one figure follow each other with the very same bytes.
+        if self._last is not None and self._last[0] is data:
+            return self._last[1]
+        part = self._added(read, data, where)
+        self._last = (data, part)
+        return part
+
+    def _added(self, read: Callable[[], bytes], data: bytes, where: str) -> ImagePart:
         if not 0 < len(data) <= _MAX_IMAGE_BYTES:
             raise DatasetError(f"{where}: an image of {len(data)} bytes")
         kind, width, height = _inspect(data, where)
@@ -168,11 +182,11 @@ class BankedRow(Mapping[str, Any]):
             return self._bank.add(partial(_read_file, path), where=where)
         if isinstance(value, Mapping):
             if isinstance(value.get("bytes"), bytes):
+                held = value["bytes"]
                 if self._refetch is None:
-                    held = value["bytes"]
                     return self._bank.add(lambda: held, where=where)
                 refetch = self._refetch
-                return self._bank.add(lambda: refetch(field), where=where)
+                return self._bank.add(lambda: refetch(field), where=where, data=held)
             if isinstance(value.get("path"), str):
                 return self._bank.add(partial(_read_file, value["path"]), where=where)
         raise DatasetError(f"{where}: no image there")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .config import Configured, RunConfig
 from .journal import Learnt
-from .plan import Plan
+from .loading import Coming
 from .records import Dispatch, Epoch, RunPart
 
 
@@ -16,7 +16,8 @@ class Job:
     """One call of `run.execute`."""
 
     configured: Configured
-    plan: Plan
+    plan: Coming
+    """Its tasks may still be loaded while others are asked."""
     output: Path
     command: tuple[str, ...]
     """As it was typed."""

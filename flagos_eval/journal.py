@@ -13,9 +13,9 @@ import gc
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -72,6 +72,8 @@ class Kept:
     parts: tuple[RunPart, ...] = ()
     """Each as it was last written; without those of versions that wrote none."""
     learnt: Learnt = Learnt()
+    identity: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What must be the same, as far as it was known when the earlier start ended."""
 
 
 class Journal:
@@ -122,6 +124,19 @@ class Journal:
         }
         self._append({"learnt": event})
 
+    def identify(self, identity: Mapping[str, JsonValue]) -> None:
+        """Append what must be the same and was not known when the journal was opened.
+
+        Raises:
+            SettingsChanged: an earlier start of the run had something else.
+        """
+        known = self.kept.identity
+        _same(self.path, known, identity, known.keys() & identity.keys())
+        new = {name: value for name, value in identity.items() if name not in known}
+        if new:
+            self._append({"identity": new})
+            self.kept = replace(self.kept, identity={**known, **new})
+
     def sync(self) -> None:
         """Force what was appended to the disk."""
         os.fsync(self._descriptor)
@@ -156,7 +171,8 @@ def open_journal(
 
     Args:
         path: The file; its folder is made.
-        identity: Every setting that must be the same for answers to belong together.
+        identity: Every setting that must be the same for answers to belong together. What is known
+            only later follows with `Journal.identify`.
         run_id: Name of a run that begins here.
         started_at: UTC time of a run that begins here.
         fresh: Begin anew, dropping what is there.
@@ -189,9 +205,9 @@ def open_journal(
                 "identity": dict(identity),
             }
             _write(descriptor, path, header)
-            kept = Kept({}, (), started_at, run_id, torn)
+            kept = Kept({}, (), started_at, run_id, torn, identity=identity)
         else:
-            _same_settings(path, identity)
+            _same_settings(path, kept.identity, identity)
     except BaseException:
         os.close(descriptor)
         raise
@@ -213,7 +229,7 @@ def check_settings(path: Path, identity: Mapping[str, JsonValue]) -> None:
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     if kept is not None and kept.responses:
-        _same_settings(path, identity)
+        _same_settings(path, kept.identity, identity)
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -286,9 +302,11 @@ def _read(path: Path, torn: bool) -> Kept | None:
     epochs: list[Epoch] = []
     parts: dict[int, RunPart] = {}
     learnt = Learnt()
+    identity: dict[str, JsonValue] = {}
     for number, event in enumerate(_events(path), 1):
         if header is None:
             header = _header(path, event)
+            identity.update(header["identity"])
             continue
         try:
             if "response" in event:
@@ -299,6 +317,8 @@ def _read(path: Path, torn: bool) -> Kept | None:
             elif "part" in event:
                 part = RunPart.model_validate(event["part"])
                 parts[part.index] = part
+            elif "identity" in event:
+                identity |= _IDENTITY.validate_python(event["identity"])
             elif "learnt" in event:
                 learnt = learnt.then(_LEARNT.validate_python(event["learnt"]))
             else:
@@ -308,10 +328,11 @@ def _read(path: Path, torn: bool) -> Kept | None:
     if header is None:
         return None
     kept = Kept(responses, tuple(epochs), header["started_at"], header["run_id"], torn)
-    return replace(kept, parts=tuple(parts.values()), learnt=learnt)
+    return replace(kept, parts=tuple(parts.values()), learnt=learnt, identity=identity)
 
 
 _LEARNT = TypeAdapter(Learnt)
+_IDENTITY = TypeAdapter(dict[str, JsonValue])
 
 
 @contextmanager
@@ -344,10 +365,23 @@ def _header(path: Path, event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
-def _same_settings(path: Path, identity: Mapping[str, JsonValue]) -> None:
-    before = next(_events(path))["identity"]
+def _same_settings(
+    path: Path, before: Mapping[str, JsonValue], identity: Mapping[str, JsonValue]
+) -> None:
+    """Compare what both know, and all settings, which are known from the beginning: their names are
+    identifiers, and those of what is known of a task ("mmmu items") are not."""
+    names = {name for name in before.keys() ^ identity.keys() if name.isidentifier()}
+    _same(path, before, identity, names | (before.keys() & identity.keys()))
+
+
+def _same(
+    path: Path,
+    before: Mapping[str, JsonValue],
+    identity: Mapping[str, JsonValue],
+    names: Iterable[str],
+) -> None:
     now = json.loads(json.dumps(dict(identity)))
-    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    changed = sorted(name for name in names if before.get(name) != now.get(name))
     if changed:
         shown = "; ".join(
             f"{name} was {_brief(before.get(name))}, is {_brief(now.get(name))}" for name in changed

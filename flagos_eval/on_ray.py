@@ -24,6 +24,7 @@ from .errors import (
     UsageError,
 )
 from .job import Job
+from .loading import Loading
 from .merging import merge
 from .progress import Note, Reporter, Silent
 from .records import Run
@@ -229,13 +230,13 @@ def _execute(whole: Whole, shard: str, output: Path) -> None:
     config: RunConfig = whole.configured.config.model_copy(update={"shard": shard})
     sources = {**whole.configured.sources, "shard": "flag"}
     configured = Configured.model_validate({"config": config.model_dump(), "sources": sources})
-    planned = plan.make(config, like=whole.like, like_path=whole.like_path)
-    job = Job(
-        configured,
-        planned,
-        output,
-        whole.command,
-        api_key=whole.api_key,
-        judge_key=whole.judge_key,
-    )
-    run.execute(job, Silent())
+    with Loading(plan.outline(config, like=whole.like, like_path=whole.like_path)) as tasks:
+        job = Job(
+            configured,
+            tasks,
+            output,
+            whole.command,
+            api_key=whole.api_key,
+            judge_key=whole.judge_key,
+        )
+        run.execute(job, Silent())

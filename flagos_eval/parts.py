@@ -8,7 +8,7 @@ next one begins, if the same start of the server still answers then. Nothing is 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 
 from .clock import utc_now
 from .counting import NAMES, Known, billed, known, total
@@ -122,9 +122,11 @@ class Recorder:
         )
         self._write()
 
-    def sent(self, requests: Iterable[tuple[int, Request]]) -> Iterator[tuple[int, Request]]:
+    async def sent(
+        self, requests: AsyncIterable[tuple[int, Request]]
+    ) -> AsyncIterator[tuple[int, Request]]:
         """The requests, each taken down as it is taken."""
-        for order, request in requests:
+        async for order, request in requests:
             self._in_flight.add(order)
             yield order, request
 

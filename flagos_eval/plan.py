@@ -1,9 +1,11 @@
-"""RunConfig -> Plan: load the tasks and build every request, before a server is needed."""
+"""RunConfig -> Outline -> Plan: check what can be, then load the tasks and build every request.
+
+An `Outline` is what is known before any item is loaded; `flagos_eval.loading` loads its tasks while
+others are asked, and `make` all of them at once."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,136 +14,155 @@ from pydantic import JsonValue
 
 from . import archive, catalog, dataset, policy, questions, samples, shards
 from .checks import refuse_shard
-from .config import ASKED, LAUNCHED, RunConfig, pairs
+from .config import RunConfig, pairs
 from .dataset import Items, Source
 from .errors import DatasetError, NotComparable, UsageError
 from .images import ImageBank
-from .questions import Key, Requests
-from .records import (
-    ExpectedItem,
-    ImagePart,
-    Request,
-    Run,
-    Sampling,
-    ScorerRecord,
-    Shard,
-    TaskRecord,
-)
-from .redact import redact_command
+from .planned import Plan as Plan
+from .planned import PlannedTask as PlannedTask
+from .planned import prompt_identity, settings_identity
+from .records import ExpectedItem, Run, Sampling, Shard
 from .task import HubDataset, Prompt, Scorer, Task
 
 
 @dataclass(frozen=True)
-class PlannedTask:
-    """One task with everything that will be asked."""
+class Loaded:
+    """A task whose items are at hand."""
 
-    task: Task
-    items: Items
-    prompt: Prompt
-    scorer: Scorer
-    sampling: Sampling
-    repeats: int
-    requests: Requests
-
-    def record(self) -> TaskRecord:
-        """For the run file."""
-        hashes: dict[str, list[str]] = {}
-        for _, sample_id, _, digest in self.requests.each_key():
-            hashes.setdefault(sample_id, []).append(digest)
-        expected = tuple(
-            ExpectedItem(
-                id=s.id,
-                content_hash=s.content_hash,
-                request_hashes=tuple(hashes[s.id]),
-                group=s.group,
-                cluster=s.cluster,
-                source_id=s.source_id,
-            )
-            for s in self.items.samples
-        )
-        return TaskRecord(
-            name=self.task.name,
-            version=self.task.version,
-            dataset=self.items.record,
-            prompt=self.prompt.name,
-            prompt_version=self.prompt.version,
-            sampling=self.sampling,
-            repeats=self.repeats,
-            scorers=(ScorerRecord(name=self.scorer.name, version=self.scorer.version),),
-            expected=expected,
-        )
+    whole: Items
+    """All of them, also where a shard is asked."""
+    planned: PlannedTask | None
+    """None where the shard has none of them."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything one run will ask."""
+class Outline:
+    """What a run will ask, as far as it shows before any item is loaded; use `outline`."""
 
     config: RunConfig
-    tasks: tuple[PlannedTask, ...]
+    tasks: tuple[Task, ...]
+    splits: Mapping[str, str]
+    revisions: Mapping[str, str]
+    packed: frozenset[str]
+    """Tasks whose items and images come out of the file of `like`."""
+    part: shards.Part | None = None
     policy_sha256: str | None = None
-    shard: Shard | None = None
+    like: Run | None = None
+    like_path: Path | None = None
 
     @property
-    def preview(self) -> bool:
-        """Whether any benchmark is not asked in full, by all shards together."""
-        return any(planned.items.preview for planned in self.tasks)
-
-    @property
-    def has_images(self) -> bool:
-        """Whether the server must be able to see."""
-        return any(s.images for planned in self.tasks for s in planned.items.samples)
-
-    @property
-    def total(self) -> int:
-        """Requests."""
-        return sum(len(planned.requests) for planned in self.tasks)
-
-    def requests(self) -> Iterator[Request]:
-        """In the order in which they are asked: task by task."""
-        for planned in self.tasks:
-            yield from planned.requests
-
-    def each_key(self) -> Iterator[Key]:
-        """Of `requests`, in their order."""
-        for planned in self.tasks:
-            yield from planned.requests.each_key()
-
-    def numbered(self, orders: Sequence[int]) -> Iterator[tuple[int, Request]]:
-        """Some of the requests, each built when it is taken.
-
-        Args:
-            orders: Positions in `requests`, ascending.
-        """
-        start, rest = 0, deque(orders)
-        for planned in self.tasks:
-            end = start + len(planned.requests)
-            while rest and rest[0] < end:
-                order = rest.popleft()
-                yield order, planned.requests[order - start]
-            start = end
-
-    def read_image(self, part: ImagePart) -> bytes:
-        """An image's bytes, from whichever task has it."""
-        for planned in self.tasks:
-            if part in planned.items.bank:
-                return planned.items.bank.read(part)
-        raise DatasetError(f"no image with SHA-256 {part.sha256} is at hand")
+    def scorers(self) -> tuple[Scorer, ...]:
+        """Of the tasks."""
+        return tuple(task.scorers[0] for task in self.tasks)
 
     def identity(self) -> dict[str, JsonValue]:
-        """What must be the same for answers to belong to one run; the names are those of the
-        settings."""
-        config = self.config.model_dump(mode="json")
-        found: dict[str, JsonValue] = {name: config[name] for name in (*ASKED, *LAUNCHED)}
-        found["shard"] = self.config.shard
-        # Secrets stay out of the journal, and another secret is still the same run.
-        secret = ("set", "env", "docker_arg")
-        found |= {name: list(redact_command(config[name])) for name in secret}
-        for planned in self.tasks:
-            found[f"{planned.task.name} items"] = planned.items.record.fingerprint
-            found[f"{planned.task.name} prompt"] = (
-                f"{planned.prompt.name} v{planned.prompt.version}"
-            )
+        """As `Plan.identity`, without the items."""
+        found = settings_identity(self.config)
+        for task in self.tasks:
+            found |= prompt_identity(task.name, _prompt(task, self.config.prompt))
         return found
+
+    def source(self, task: Task) -> Source:
+        """Where a task's data is."""
+        data_dir = Path(self.config.data_dir) if self.config.data_dir else None
+        return Source(
+            # A folder is for benchmarks that are downloaded; a generated one has no use for it.
+            data_dir=data_dir if isinstance(task.dataset, HubDataset) else None,
+            split=self.splits.get(task.name),
+            revision=self.revisions.get(task.name),
+            limit=self.config.limit,
+        )
+
+    def load(self, task: Task) -> Loaded:
+        """One of the tasks.
+
+        Raises:
+            DatasetError: data is missing or has changed.
+            NotComparable: the requests are not those of `like`; lists the first that differ.
+        """
+        if task.name in self.packed and self.like is not None and self.like_path is not None:
+            whole = _from_pack(task, self.like, self.like_path)
+        else:
+            whole = dataset.load(task, self.source(task))
+        asked = shards.items(whole, self.part) if self.part else whole
+        if not asked.samples:  # a shard of a small task can be empty
+            return Loaded(whole, None)
+        planned = _plan_task(task, self.config, asked)
+        if self.like is not None:
+            _same_task(planned, self.like, self.part)
+        return Loaded(whole, planned)
+
+    def plan(self, loaded: Sequence[Loaded]) -> Plan:
+        """The plan that all tasks make.
+
+        Raises:
+            UsageError: there are more shards than items.
+        """
+        whole = [one.whole for one in loaded]
+        return Plan(
+            config=self.config,
+            tasks=tuple(one.planned for one in loaded if one.planned),
+            policy_sha256=self.policy_sha256,
+            shard=shards.record(self.part, self.tasks, whole) if self.part else None,
+        )
+
+
+def outline(
+    config: RunConfig, *, like: Run | None = None, like_path: Path | None = None
+) -> Outline:
+    """Check everything that needs neither a server nor the items.
+
+    Args:
+        config: The settings.
+        like: A run whose questions must be asked again, exactly.
+        like_path: Its file; a pack with images replaces the datasets.
+
+    Raises:
+        UsageError: an unknown task, split, prompt; a setting for a task that is not run; no such
+            shard.
+        DatasetError: a folder lacks a task's files. What is on the hub shows when it is loaded.
+        NotComparable: `like` has not all tasks, or is a shard.
+    """
+    folder = Path(config.tasks_dir) if config.tasks_dir else None
+    tasks = catalog.load_tasks(config.tasks, folder)
+    splits, revisions = pairs("split", config.split), pairs("revision", config.revision)
+    for option, named in (("split", splits), ("revision", revisions)):
+        for name in named:
+            if name not in {task.name for task in tasks}:
+                raise UsageError(f"--{option} {name}=...: {name!r} is not among the tasks")
+    part = None if config.shard is None else shards.parse(config.shard)
+    if like is not None:
+        refuse_shard(like)
+        for task in tasks:
+            _expected(like, task.name)
+    found = Outline(
+        config=config,
+        tasks=tuple(tasks),
+        splits=splits,
+        revisions=revisions,
+        packed=_packed(like, like_path),
+        part=part,
+        policy_sha256=_policy(config),
+        like=like,
+        like_path=like_path,
+    )
+    for task in tasks:
+        _prompt(task, config.prompt)
+        if task.name not in found.packed:
+            dataset.check(task, found.source(task))
+    if part is not None:
+        sizes = [_size(found, task) for task in tasks]
+        known = [size for size in sizes if size is not None]
+        if len(known) == len(sizes):
+            shards.refuse_empty(part, max(known))
+    return found
+
+
+def _size(outline: Outline, task: Task) -> int | None:
+    """How many items a task will have, where that is known before they are loaded."""
+    if outline.like is not None:
+        return len(_expected(outline.like, task.name))
+    return dataset.size(task, outline.source(task))
 
 
 def make(
@@ -166,60 +187,24 @@ def make(
         NotComparable: the requests are not those of `like`, which lists the first that differ, or
             `like` is a shard.
     """
-    folder = Path(config.tasks_dir) if config.tasks_dir else None
-    tasks = catalog.load_tasks(config.tasks, folder)
-    splits, revisions = pairs("split", config.split), pairs("revision", config.revision)
-    for option, named in (("split", splits), ("revision", revisions)):
-        for name in named:
-            if name not in {task.name for task in tasks}:
-                raise UsageError(f"--{option} {name}=...: {name!r} is not among the tasks")
-    part = None if config.shard is None else shards.parse(config.shard)
-    if like is not None:
-        refuse_shard(like)
-    whole: list[Items] = []
-    planned: list[PlannedTask] = []
-    for task in tasks:
+    known = outline(config, like=like, like_path=like_path)
+    loaded = []
+    for task in known.tasks:
         tell(f"loading {task.name}")
-        items = _items(task, config, splits, revisions, like, like_path)
-        whole.append(items)
-        asked = shards.items(items, part) if part else items
-        if asked.samples:  # a shard of a small task can be empty
-            planned.append(_plan_task(task, config, asked))
-    shard = shards.record(part, tasks, whole) if part else None
-    plan = Plan(config=config, tasks=tuple(planned), policy_sha256=_policy(config), shard=shard)
-    if like is not None:
-        same_requests(plan, like)
-    return plan
+        loaded.append(known.load(task))
+    return known.plan(loaded)
 
 
-def _items(
-    task: Task,
-    config: RunConfig,
-    splits: Mapping[str, str],
-    revisions: Mapping[str, str],
-    like: Run | None,
-    like_path: Path | None,
-) -> Items:
-    if like is not None and like_path is not None and like_path.suffix == ".zip":
-        packed = _from_pack(task, like, like_path)
-        if packed is not None:
-            return packed
-    data_dir = Path(config.data_dir) if config.data_dir else None
-    source = Source(
-        # A folder is for benchmarks that are downloaded; a generated one has no use for it.
-        data_dir=data_dir if isinstance(task.dataset, HubDataset) else None,
-        split=splits.get(task.name),
-        revision=revisions.get(task.name),
-        limit=config.limit,
-    )
-    return dataset.load(task, source)
+def _packed(like: Run | None, path: Path | None) -> frozenset[str]:
+    """The tasks of a pack that brought its images."""
+    if like is None or path is None or path.suffix != ".zip" or not archive.image_names(path):
+        return frozenset()
+    return frozenset(record.name for record in like.tasks)
 
 
-def _from_pack(task: Task, run: Run, path: Path) -> Items | None:
-    """A task's items out of a pack that brought its images; None if it did not."""
+def _from_pack(task: Task, run: Run, path: Path) -> Items:
+    """A task's items out of a pack that brought its images."""
     held = archive.image_names(path)
-    if not held or task.name not in {record.name for record in run.tasks}:
-        return None
     record = run.task(task.name)
     stored = samples.read(run, path, task.name)
     found = tuple(stored[item.id].sample for item in record.expected)
@@ -280,22 +265,30 @@ def same_requests(plan: Plan, like: Run) -> None:
         NotComparable: the requests are not those of `like`; lists the first that differ.
     """
     for planned in plan.tasks:
-        try:
-            expected = shards.share(like.task(planned.task.name).expected, plan.shard)
-            before = {item.id: item for item in expected}
-        except KeyError:
-            raise NotComparable(f"the run to follow has no task {planned.task.name!r}") from None
-        now = {item.id: item for item in planned.record().expected}
-        differing = [id for id in {**before, **now} if before.get(id) != now.get(id)]
-        if differing:
-            contents = sum(
-                id not in before or id not in now or before[id].content_hash != now[id].content_hash
-                for id in differing
-            )
-            what = "items" if contents else "prompts or parameters"
-            raise NotComparable(
-                f"{planned.task.name}: {len(differing)} of {len(before)} requests are not those of "
-                f"run {like.name} ({what} differ; first: {', '.join(differing[:3])})",
-                hint="use the same dataset revision and flagos-eval version, "
-                "or take the items along: flagos-eval pack RUN --images",
-            )
+        _same_task(planned, like, plan.shard)
+
+
+def _expected(like: Run, task: str) -> tuple[ExpectedItem, ...]:
+    try:
+        return like.task(task).expected
+    except KeyError:
+        raise NotComparable(f"the run to follow has no task {task!r}") from None
+
+
+def _same_task(planned: PlannedTask, like: Run, part: shards.Part | Shard | None) -> None:
+    name = planned.task.name
+    before = {item.id: item for item in shards.share(_expected(like, name), part)}
+    now = {item.id: item for item in planned.record().expected}
+    differing = [id for id in {**before, **now} if before.get(id) != now.get(id)]
+    if differing:
+        contents = sum(
+            id not in before or id not in now or before[id].content_hash != now[id].content_hash
+            for id in differing
+        )
+        what = "items" if contents else "prompts or parameters"
+        raise NotComparable(
+            f"{name}: {len(differing)} of {len(before)} requests are not those of "
+            f"run {like.name} ({what} differ; first: {', '.join(differing[:3])})",
+            hint="use the same dataset revision and flagos-eval version, "
+            "or take the items along: flagos-eval pack RUN --images",
+        )

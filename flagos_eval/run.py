@@ -10,16 +10,18 @@ from pathlib import Path
 
 from . import catalog, facts, finish, judging, parts, platforms, serving, shards, store
 from .asking import Interrupted as Interrupted
-from .asking import ask_all, is_answered, stoppable
+from .asking import ask_all, stoppable
 from .clock import utc_now
 from .config import RunConfig
 from .errors import FileError, FinishedRun, FlagosEvalError, UsageError
+from .incoming import Incoming
 from .job import Job, Session
 from .journal import Journal, Key, Learnt, open_journal
 from .judging import NOT_JUDGED, Judged, JudgeSettings
 from .operators import folder as operators
+from .planned import Plan
 from .platforms.base import Platform
-from .progress import Note, Planned, Reporter
+from .progress import Note, Reporter
 from .records import Response, Run
 from .server import slug
 
@@ -52,7 +54,9 @@ def execute(job: Job, report: Reporter) -> Run:
 
     Raises:
         FinishedRun: the output is a finished run.
-        SettingsChanged: earlier answers belong to other settings.
+        SettingsChanged: earlier answers belong to other settings, or are about other items.
+        DatasetError, NotComparable: a task cannot be asked; of a later one than the first it shows
+            when it was loaded, and the journal holds what was answered until then.
         Interrupted: stopped by a signal; the journal holds what was answered.
         ServerDied: the server went away; likewise.
         ServerStartFailed: it never became ready.
@@ -64,9 +68,10 @@ def execute(job: Job, report: Reporter) -> Run:
     check_server(job.config)
     told = facts.load_all(job.config.facts)
     judge = judge_of(job)
-    if judge is not None and any(planned.scorer.grading for planned in job.plan.tasks):
+    if judge is not None and any(scorer.grading for scorer in job.plan.scorers):
         report(Note("judge", f"{judge.model} at {judge.url}, known questions first"))
-        judging.check(judge, (planned.scorer for planned in job.plan.tasks))
+        judging.check(judge, job.plan.scorers)
+    _load_first(job, report)
     journal = open_journal(
         journal_path(job.output),
         job.plan.identity(),
@@ -77,12 +82,15 @@ def execute(job: Job, report: Reporter) -> Run:
     with journal:
         if not journal.kept.epochs:
             operators.remove(operators.root(job.output))  # an earlier run's proves nothing here
-        _tell_resume(job, journal, report)
+        if journal.kept.torn:
+            report(Note("journal", f"{journal.path}: cut off a torn last line"))
         answers = dict(journal.kept.responses)
         session = serving.with_facts(_ask(job, journal, answers, report), told, report)
-        answers_in_order = [answers[key] for key in job.plan.each_key() if key in answers]
-        judged = _judge(job, judge, answers, report) if judge else NOT_JUDGED
-        run = finish.assemble(job, session, journal, answers_in_order, report, judged)
+        plan = job.plan.whole()
+        assert plan is not None  # asking ends when everything is loaded
+        answers_in_order = [answers[key] for key in plan.each_key() if key in answers]
+        judged = _judge(plan, judge, answers, report) if judge else NOT_JUDGED
+        run = finish.assemble(job, plan, session, journal, answers_in_order, report, judged)
         store.save(run, job.output)
         if run.state == "complete":
             journal.remove()
@@ -120,19 +128,19 @@ def judge_of(job: Job) -> JudgeSettings | None:
 
 
 def _judge(
-    job: Job, settings: JudgeSettings, answers: Mapping[Key, Response], report: Reporter
+    plan: Plan, settings: JudgeSettings, answers: Mapping[Key, Response], report: Reporter
 ) -> Judged:
     """Grades for the answers. What goes wrong is told when the run is saved, which it always is."""
     by_place = {response.key[:3]: response for response in answers.values()}
     needed = [
         (sample, by_place.get((planned.task.name, sample.id, repeat)), planned.scorer)
-        for planned in job.plan.tasks
+        for planned in plan.tasks
         for repeat in range(planned.repeats)
         for sample in planned.items.samples
     ]
 
     async def work() -> Judged:
-        with stoppable(answers, job.plan.total):
+        with stoppable(answers, lambda: plan.total):
             return await judging.judge(settings, needed, report)
 
     try:
@@ -164,20 +172,17 @@ def journal_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.journal.jsonl")
 
 
-def _tell_resume(job: Job, journal: Journal, report: Reporter) -> None:
-    if journal.kept.torn:
-        report(Note("journal", f"{journal.path}: cut off a torn last line"))
-    kept = journal.kept.responses
-    for planned in job.plan.tasks:
-        done = sum(is_answered(kept.get(key)) for key in planned.requests.each_key())
-        report(Planned(planned.task.name, len(planned.requests), done))
+def _load_first(job: Job, report: Reporter) -> None:
+    """Wait for the first task: what is wrong with it is told before anything is written."""
+    if name := job.plan.loading:
+        report(Note("data", f"loading {name}"))
+    job.plan.wait(0)
+    job.plan.after(0)
 
 
 def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Reporter) -> Session:
-    still_open = [
-        order for order, key in enumerate(job.plan.each_key()) if not is_answered(answers.get(key))
-    ]
-    if not still_open:
+    incoming = Incoming(job.plan, journal, answers, report)
+    if not incoming.any_open():
         report(Note("server", "not needed: everything is answered"))
         kept = journal.kept
         model = kept.epochs[-1].model if kept.epochs else job.config.model or ""
@@ -193,8 +198,7 @@ def _ask(job: Job, journal: Journal, answers: dict[Key, Response], report: Repor
     request, served = serving.with_weights(launcher, request)
     with launcher.start(request) as handle:
         try:
-            requests = job.plan.numbered(still_open)
-            return asyncio.run(ask_all(job, journal, answers, requests, handle, served, report))
+            return asyncio.run(ask_all(job, journal, answers, incoming, handle, served, report))
         finally:
             if handle.operators is not None:
                 operators.served(handle.operators, (), handle.log)

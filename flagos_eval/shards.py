@@ -76,18 +76,30 @@ def fingerprint(items: Iterable[Sample | ExpectedItem]) -> str:
     return sha256_hex(canonical_json([[item.id, item.content_hash] for item in items]))
 
 
+def refuse_empty(part: Part, most: int) -> None:
+    """Refuse to share out tasks so that a part of all of them would be empty.
+
+    Args:
+        part: One of the parts.
+        most: Items of the largest task.
+
+    Raises:
+        UsageError: there are more parts than that.
+    """
+    if part.count > most:
+        raise UsageError(
+            f"{most} items cannot be shared out to {part.count} shards",
+            hint=f"--shard {min(part.index, most)}/{most} or fewer parts",
+        )
+
+
 def record(part: Part, tasks: Sequence[Task], whole: Sequence[Items]) -> Shard:
     """What a shard's run says of itself.
 
     Raises:
         UsageError: there are more parts than items, so that one would be empty.
     """
-    most = max(len(items.samples) for items in whole)
-    if part.count > most:
-        raise UsageError(
-            f"{most} items cannot be shared out to {part.count} shards",
-            hint=f"--shard {min(part.index, most)}/{most} or fewer parts",
-        )
+    refuse_empty(part, max(len(items.samples) for items in whole))
     return Shard(
         index=part.index,
         count=part.count,

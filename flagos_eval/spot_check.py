@@ -15,6 +15,7 @@ from . import config, plan
 from .client import Answer, Client, ClientSettings
 from .clock import utc_now
 from .errors import UsageError
+from .incoming import at_hand
 from .plan import Plan, PlannedTask
 from .progress import Answered, Note, Planned, Reporter
 from .records import Epoch, Request, Response, Run, Score, sha256_hex
@@ -257,7 +258,7 @@ async def _ask(
         report(Answered(response.task, response.error is not None, cut, tokens))
 
     async with client:
-        await client.complete(enumerate(requests), keep)
+        await client.complete(at_hand(requests), keep)
     return found, ", ".join(_in_words(epoch) for epoch in epochs)
 
 

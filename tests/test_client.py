@@ -23,6 +23,7 @@ from flagos_eval import prompt
 from flagos_eval.client import Answer, Client, ClientSettings
 from flagos_eval.clock import utc_now
 from flagos_eval.errors import ServerDied, ServerRefused
+from flagos_eval.incoming import at_hand
 from flagos_eval.probe import checkerboard
 from flagos_eval.records import (
     Epoch,
@@ -135,7 +136,7 @@ def ask(
         )
         async with client:
             before()
-            await client.complete(enumerate(requests), keep)
+            await client.complete(at_hand(requests), keep)
 
     try:
         asyncio.run(work())
@@ -882,7 +883,7 @@ def stop_when_done(server: ProtocolServer, n_tasks_done: int) -> float:
         )
         async with client:
             running = asyncio.ensure_future(
-                client.complete(enumerate(named(300)), lambda answer: None)
+                client.complete(at_hand(named(300)), lambda answer: None)
             )
             seen: set[asyncio.Task[Any]] = set()
             while sum(task.done() for task in seen) < n_tasks_done and not running.done():
@@ -914,7 +915,7 @@ def test_nothing_is_asked_after_a_stop(server: ProtocolServer) -> None:
             servers, first_epochs(servers, "tiny"), "tiny", FAST, read_image=lambda part: IMAGE
         )
         async with client:
-            running = asyncio.ensure_future(client.complete(enumerate(named(500)), answers.append))
+            running = asyncio.ensure_future(client.complete(at_hand(named(500)), answers.append))
             await asyncio.sleep(0.2)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

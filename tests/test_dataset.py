@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from flagos_eval.dataset import Items, Source, load
+from flagos_eval.dataset import Items, Source, check, load, size
 from flagos_eval.errors import DatasetError, UsageError
-from flagos_eval.images import ImageBank
+from flagos_eval.images import BankedRow, ImageBank
 from flagos_eval.records import ImagePart, Sample, TextPart, sha256_hex
 from flagos_eval.task import GeneratedDataset, HubDataset, Judgement, Prompt, Row, Scorer, Task
 
@@ -415,3 +415,80 @@ def test_a_hub_that_is_out_of_reach_is_said_in_one_sentence(tmp_path: Path) -> N
     error, hint = done.stderr.splitlines()
     assert "MathLLMs/MathVision" in error and "(offline mode is on)" in error
     assert "flagos-eval fetch --tasks mathvision --to DIR" in hint
+
+
+# --- Before anything is loaded --------------------------------------------------------------------
+
+
+def test_data_that_is_there_passes_the_check(folder: Folder, hub_folder: Path) -> None:
+    check(folder.task(), Source(data_dir=folder.root))
+    check(hub_task(hub_folder), Source(data_dir=hub_folder))
+
+
+def test_a_missing_folder_is_found_by_the_check(folder: Folder) -> None:
+    with pytest.raises(DatasetError, match="does not exist"):
+        check(folder.task(), Source(data_dir=folder.root / "elsewhere"))
+
+
+def test_a_missing_split_is_found_by_the_check(hub_folder: Path) -> None:
+    for path in hub_folder.rglob("*.parquet"):
+        path.rename(path.with_name("other.parquet"))
+    with pytest.raises(DatasetError, match="has no parquet file of split"):
+        check(hub_task(hub_folder), Source(data_dir=hub_folder))
+
+
+def test_a_folder_without_tables_is_found_by_the_check(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="there are no parquet files"):
+        check(hub_task(tmp_path), Source(data_dir=tmp_path))
+
+
+def test_a_first_row_without_a_field_is_found_by_the_check(folder: Folder) -> None:
+    del folder.rows[0]["answer"]
+    with pytest.raises(DatasetError, match="has no field answer"):
+        check(folder.task(), Source(data_dir=folder.root))
+
+
+def test_the_check_reads_no_image(folder: Folder) -> None:
+    for path in (folder.root / "images").iterdir():
+        path.unlink()
+    check(folder.task(), Source(data_dir=folder.root))
+
+
+@pytest.mark.parametrize(("limit", "n"), [(None, 4), (3, 3), (9, 4)])
+def test_the_size_that_is_told_is_that_which_is_loaded(
+    folder: Folder, limit: int | None, n: int
+) -> None:
+    source = Source(data_dir=folder.root, limit=limit)
+    assert size(folder.task(), source) == n == len(load(folder.task(), source).samples)
+
+
+# --- Reading no more than needed ------------------------------------------------------------------
+
+
+def test_an_image_that_came_with_its_row_is_not_read_again_before_it_is_sent() -> None:
+    bank, data, read = ImageBank(), picture("PNG"), list[str]()
+
+    def refetch(field: str) -> bytes:
+        read.append(field)
+        return data
+
+    row = BankedRow({"image": {"bytes": data, "path": None}}, bank, "row 0", refetch=refetch)
+    part = row.image("image")
+    assert read == []
+    assert bank.read(part) == data
+    assert read == ["image"]
+
+
+def test_questions_about_one_figure_have_the_same_image() -> None:
+    bank, data = ImageBank(), picture("BMP")
+    values = {"image": {"bytes": data, "path": None}}
+    rows = [BankedRow({**values, "number": n}, bank, "row 0") for n in range(3)]
+    one, *others = (row.image("image") for row in rows)
+    assert others == [one, one]
+    assert sha256_hex(bank.read(one)) == one.sha256
+
+
+def test_the_next_figure_has_an_image_of_its_own() -> None:
+    bank = ImageBank()
+    first, second = (bank.add(lambda n=n: picture("PNG", n), where="x") for n in range(2))
+    assert first != second

@@ -369,3 +369,48 @@ def test_a_journal_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot write"):
         opened(tmp_path / "file" / "journal")
+
+
+# --- What is known later --------------------------------------------------------------------------
+
+
+def test_what_was_known_later_must_be_the_same_too(path: Path) -> None:
+    with opened(path) as journal:
+        journal.identify({"sums items": "abc"})
+        journal.response(ANSWERS[0])
+    with opened(path) as journal:
+        journal.identify({"sums items": "abc"})
+    with opened(path) as journal, pytest.raises(SettingsChanged, match='sums items was "abc"'):
+        journal.identify({"sums items": "def"})
+
+
+def test_it_is_known_in_the_same_start_as_well(path: Path) -> None:
+    with opened(path) as journal:
+        journal.identify({"sums items": "abc"})
+        with pytest.raises(SettingsChanged):
+            journal.identify({"sums items": "def"})
+
+
+def test_it_is_written_once(path: Path) -> None:
+    with opened(path) as journal:
+        journal.identify({"sums items": "abc"})
+        journal.response(ANSWERS[0])
+    before = path.read_bytes()
+    with opened(path) as journal:
+        journal.identify({"sums items": "abc"})
+    assert path.read_bytes() == before
+
+
+def test_items_in_the_first_line_count_as_those_that_follow(path: Path) -> None:
+    """Where earlier versions, which loaded everything first, wrote them."""
+    with opened(path, {**SETTINGS, "sums items": "abc"}) as journal:
+        journal.response(ANSWERS[0])
+    with opened(path) as journal, pytest.raises(SettingsChanged, match='sums items was "abc"'):
+        journal.identify({"sums items": "def"})
+
+
+def test_a_setting_that_only_one_side_has_is_a_change(path: Path) -> None:
+    with opened(path, {**SETTINGS, "seed": 0}) as journal:
+        journal.response(ANSWERS[0])
+    with pytest.raises(SettingsChanged, match="seed was 0, is null"):
+        opened(path)

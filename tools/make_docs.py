@@ -126,7 +126,9 @@ The last field of a run file and of a signature is `seal`, the SHA-256 of all by
 shows a change by hand (`flagos-eval verify`), and proves nothing against somebody who computes it
 again.
 
-A journal line is the CRC-32 of the rest in eight hexadecimal digits, a space, and JSON.
+A journal line is the CRC-32 of the rest in eight hexadecimal digits, a space, and JSON. The first
+holds the settings that must stay the same; a line with `identity` adds the fingerprint of a task's
+items when the task was loaded.
 
 ## Records
 """

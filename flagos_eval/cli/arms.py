@@ -107,8 +107,7 @@ def command(ctx: click.Context, /, file: Path, **options: Any) -> int:
             outcomes.append(outcome)
     except running.Interrupted as stopped:
         click.echo(
-            f"stopped. {stopped.kept} of {stopped.total} responses of this arm kept. "
-            "Run the same command to continue.",
+            f"stopped. {stopped.kept} of this arm kept. Run the same command to continue.",
             err=True,
         )
         return errors.EXIT_INTERRUPTED

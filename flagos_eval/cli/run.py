@@ -135,6 +135,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     from .. import run as running
     from ..environment import typed_command
     from ..job import Job
+    from ..loading import Loading
     from ..progress import Note, reporter
 
     keys = {"api_key": _api_key(), "judge_key": judge_key()}
@@ -169,15 +170,15 @@ def command(ctx: click.Context, /, **options: Any) -> int:
         with reporter(plain=options["plain"], quiet=options["quiet"]) as report:
             if choice is not None:
                 report(Note("server", choice.why))
-            plan = planning.make(
-                config, like=like, like_path=like_path, tell=lambda text: report(Note("data", text))
-            )
-            job = Job(configured, plan, output, typed_command(), fresh=options["fresh"], **keys)
-            run = running.execute(job, report)
+            outline = planning.outline(config, like=like, like_path=like_path)
+            with Loading(outline) as tasks:
+                job = Job(
+                    configured, tasks, output, typed_command(), fresh=options["fresh"], **keys
+                )
+                run = running.execute(job, report)
     except running.Interrupted as stopped:
         click.echo(
-            f"stopped. {stopped.kept} of {stopped.total} responses kept. "
-            "Run the same command to continue.",
+            f"stopped. {stopped.kept} kept. Run the same command to continue.",
             err=True,
         )
         return errors.EXIT_INTERRUPTED
