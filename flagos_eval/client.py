@@ -177,14 +177,19 @@ class Client:
         finally:
             self._in_flight -= 1
 
-    async def post(self, body: dict[str, Any]) -> Reply:
-        """One attempt at the first address, for probes.
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the model is asked."""
+        return tuple(endpoint.server.url for endpoint in self._endpoints)
+
+    async def post(self, body: dict[str, Any], place: int = 0) -> Reply:
+        """One attempt at one of the `addresses`, for probes.
 
         Raises:
             InvalidReply: the answer is no chat completion.
             openai.OpenAIError: as the library raises it.
         """
-        posted = self._endpoints[0].link.post(json.dumps(body).encode("ascii"))
+        posted = self._endpoints[place].link.post(json.dumps(body).encode("ascii"))
         return parse_reply(await Interruptible().run(posted, self.settings.timeout))
 
     async def _once(self, body: bytes, asked: list[Endpoint], attempts: list[Attempt]) -> Reply:

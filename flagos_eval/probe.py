@@ -9,13 +9,14 @@ import asyncio
 import base64
 import struct
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import openai
 
 from .client import Client
 from .errors import ServerRefused, ServerUnreachable
+from .interruptible import together
 from .records import Capability, Sampling
 from .redact import redact
 from .reply import InvalidReply, Reply
@@ -23,6 +24,7 @@ from .reply import InvalidReply, Reply
 _SMALL = 56 * 56
 """The lower limit of Qwen2-VL's image processor: any server that heeds limits can go down to it."""
 _Ask = Callable[[dict[str, Any]], Awaitable[Reply]]
+_Check = Callable[[_Ask, str], Awaitable[Capability]]
 
 
 def checkerboard(side: int) -> bytes:
@@ -55,34 +57,65 @@ def _body(model: str, image: bytes | None = None, **fields: Any) -> dict[str, An
 
 
 async def probe(client: Client) -> tuple[Capability, ...]:
-    """Ask once per optional feature.
+    """Ask once per optional feature: all of them at the first address, and at the others those that
+    show in the shape of an answer, as texts can differ between servers that are alike.
 
     Raises:
-        ServerRefused: the key or the model's name is not accepted.
+        ServerRefused: the key or the model's name is not accepted, or the addresses differ: an
+            answer would hang on where it was asked for.
         ServerUnreachable: even a plain question gets no answer.
     """
+    first = await _probe(client, 0, (*_SHAPES, *_TEXTS))
+    others = range(1, len(client.addresses))
+    for place, found in zip(
+        others, await together(_probe(client, place, _SHAPES) for place in others), strict=True
+    ):
+        _must_be_alike(client.addresses[0], first, client.addresses[place], found)
+    return first
+
+
+async def _probe(client: Client, place: int, checks: Sequence[_Check]) -> tuple[Capability, ...]:
+    url = client.addresses[place]
+
+    async def ask(body: dict[str, Any]) -> Reply:
+        return await client.post(body, place)
+
     try:
-        await client.post(_body(client.model))
+        await ask(_body(client.model))
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise ServerRefused(
-            "the server does not accept the API key", hint="set OPENAI_API_KEY"
+            f"the server at {url} does not accept the API key", hint="set OPENAI_API_KEY"
         ) from error
     except openai.NotFoundError as error:
-        raise ServerRefused(f"the server does not know the model {client.model!r}") from error
+        raise ServerRefused(
+            f"the server at {url} does not know the model {client.model!r}"
+        ) from error
     except (openai.OpenAIError, InvalidReply, asyncio.TimeoutError) as error:
         raise ServerUnreachable(
-            f"the server does not answer a plain question: {redact(str(error))}"
+            f"the server at {url} does not answer a plain question: {redact(str(error))}"
         ) from error
-    checks = (_image, _max_pixels, _logprobs, _seed, _top_k, _min_p, _repetition_penalty)
-    return tuple([await _guarded(check, client) for check in checks])
+    return tuple([await _guarded(check, ask, client.model) for check in checks])
 
 
-async def _guarded(
-    check: Callable[[_Ask, str], Awaitable[Capability]], client: Client
-) -> Capability:
+def _must_be_alike(
+    one: str, first: Sequence[Capability], other: str, second: Sequence[Capability]
+) -> None:
+    known = {capability.name: capability for capability in first}
+    for capability in second:
+        before = known[capability.name]
+        states = {before.state, capability.state}
+        if len(states) > 1 and "not_verified" not in states:
+            raise ServerRefused(
+                f"{one} and {other} are not alike: {before.name} is {before.state} at the first "
+                f"({before.detail}) and {capability.state} at the second ({capability.detail})",
+                hint="start both with the same version and settings",
+            )
+
+
+async def _guarded(check: _Check, ask: _Ask, model: str) -> Capability:
     name = check.__name__.removeprefix("_")
     try:
-        return await check(client.post, client.model)
+        return await check(ask, model)
     except openai.APIStatusError as error:
         # A busy or broken server says nothing about the feature.
         passing = error.status_code in (408, 409, 429) or error.status_code >= 500
@@ -182,3 +215,7 @@ async def _repetition_penalty(ask: _Ask, model: str) -> Capability:
     return Capability(
         name="repetition_penalty", state=state, detail="1 against 10, at temperature 0"
     )
+
+
+_SHAPES = (_image, _max_pixels, _logprobs)
+_TEXTS = (_seed, _top_k, _min_p, _repetition_penalty)

@@ -670,6 +670,27 @@ def test_two_addresses_share_a_run(work: Workplace, server: ProtocolServer) -> N
     assert all(r.epoch is not None and r.endpoint == where[r.epoch] for r in run.responses)
 
 
+def test_two_addresses_that_are_not_alike_are_refused(
+    work: Workplace, server: ProtocolServer
+) -> None:
+    with (
+        ProtocolServer(answer=right_answer, honours_max_pixels=False) as other,
+        pytest.raises(ServerRefused, match=f"{other.url} are not alike: max_pixels is supported"),
+    ):
+        work.run([server, other])
+    assert asked(server) == asked(other) == {}
+
+
+def test_what_an_address_does_not_show_is_no_difference(
+    work: Workplace, server: ProtocolServer
+) -> None:
+    with ProtocolServer(answer=right_answer) as other:
+        other.faults = lambda info: (
+            ps.Status(503) if number(info.body) is None and b"image_url" in info.raw else None
+        )
+        assert work.run([server, other]).state == "complete"
+
+
 def test_one_of_two_addresses_may_die(work: Workplace, server: ProtocolServer) -> None:
     with ProtocolServer(answer=right_answer, delay=0.01) as other:
         server.delay = 0.01
