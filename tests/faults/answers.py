@@ -180,7 +180,7 @@ SCENARIOS = (
         f"{len(ONE)} of {N} questions",
         ONE,
         ps.Huge(50 * 2**20),
-        "the reply has 524",
+        "the reply has more than 33554432 bytes",
     ),
     passing("missing usage", "no answer has token counts", every_answer(ps.MissingUsage())),
     failing(
