@@ -18,18 +18,27 @@ class Carrier:
     """What an httpx client sends its requests with."""
 
     def __init__(
-        self, httpx: Any, note: Callable[[Any], None], *, secure: bool, idle: float, most: int
+        self,
+        httpx: Any,
+        note: Callable[[Any], None],
+        pieces: Callable[[bytes], Any],
+        *,
+        secure: bool,
+        idle: float,
+        most: int,
     ) -> None:
         """A transport without a connection yet.
 
         Args:
             httpx: The module whose requests are carried, httpx or httpx2.
             note: Told of the connection of every request.
+            pieces: Makes a stream of a packed answer, to be unpacked piece by piece.
             secure: The address begins with https.
             idle: Seconds before an unused connection is closed.
             most: Bytes that are read of an answer; what goes on after them is cut off.
         """
-        self._httpx, self._note, self._idle, self._most = httpx, note, idle, most
+        self._httpx, self._note, self._pieces = httpx, note, pieces
+        self._idle, self._most = idle, most
         # Certificates as httpx has them, so that no server is trusted by one transport alone.
         self._certificates = httpx.create_ssl_context() if secure else True
         self._session: aiohttp.ClientSession | None = None
@@ -52,7 +61,7 @@ class Carrier:
         """Carry a request that httpx has made ready."""
         if self._session is None:
             self._session = self._open()
-        content: bytes = request.content
+        content: bytes = await request.aread()  # one that was redirected is a stream
         try:
             async with self._session.request(
                 request.method,
@@ -66,8 +75,10 @@ class Carrier:
             raise self._httpx.ConnectError(_told(error), request=request) from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._httpx.ReadError(_told(error), request=request) from error
+        packed = "Content-Encoding" in answer.headers
+        body = {"stream": self._pieces(data)} if packed else {"content": data}
         return self._httpx.Response(
-            answer.status, headers=answer.raw_headers, content=data, request=request
+            answer.status, headers=answer.raw_headers, request=request, **body
         )
 
     async def aclose(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -105,14 +104,18 @@ def _inspect(data: bytes, where: str) -> tuple[str, int, int]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=OPENED) as image:
-                return image.format or "unknown", image.width, image.height
+        with Image.open(io.BytesIO(data), formats=OPENED) as image:
+            kind, width, height = image.format or "unknown", image.width, image.height
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DatasetError(f"{where}: not an image ({error})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DatasetError(f"{where}: image with too many pixels ({error})") from error
+    # Pillow warns up to twice as many. A filter that makes errors of warnings is the whole
+    # process's, and tasks are loaded in a thread.
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and width * height > most:
+        raise DatasetError(f"{where}: image with too many pixels ({width}x{height})")
+    return kind, width, height
 
 
 def _to_png(data: bytes, where: str) -> bytes:

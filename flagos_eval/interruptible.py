@@ -78,9 +78,12 @@ async def together(work: Iterable[Coroutine[None, None, _T]]) -> list[_T]:
     try:
         # Not `asyncio.gather`: cancelled, it waits for every task to end by itself, and one that is
         # given up at that moment may have missed the cancellation (see `Interruptible.run`).
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+        running = set(tasks)
+        while running:
+            # Not until the first exception: a task that ends as cancelled does not count as one.
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         return [task.result() for task in tasks]
     finally:
         unfinished = {task for task in tasks if not task.done()}

@@ -20,6 +20,8 @@ from .planned import Plan, PlannedTask
 from .records import Sample
 from .task import Row, Scorer, Task
 
+THREAD = "loading tasks"
+"""Name of the thread."""
 _ENDS_WITHIN = 5.0
 """Seconds that an end waits for the thread. Between two items it stops at once; a download, or the
 first reading of a file, is left behind."""
@@ -89,7 +91,7 @@ class Loading:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         # A daemon: a download that nobody waits for must not keep a stopped command alive.
-        self._thread = threading.Thread(target=self._work, name="loading", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
 
     def __enter__(self) -> Loading:
         self._thread.start()

@@ -14,8 +14,10 @@ _SECRET = re.compile(
 )
 # To the last @ before the path: a password may hold one that nobody escaped.
 _LOGIN = re.compile(r"(?<=://)[^/\s]+(?=@)")
-_BEARER = re.compile(r"(?<=\bBearer )[\w.~+/=-]{6,}", re.IGNORECASE)
-_MEMBER = re.compile(r"""(["'])([\w.-]+)\1\s*:\s*(["'])(?P<value>.*?)\3""")
+_BEARER = re.compile(
+    r"(?:(?<=\bBearer )|(?<=\bAuthorization: Basic ))[\w.~+/=-]{6,}", re.IGNORECASE
+)
+_MEMBER = re.compile(r"""(["'])([\w.-]+)\1\s*:\s*(["'])(?P<value>(?:\\.|(?!\3).)*)\3""")
 """``"name": "value"``, as JSON and Python write it."""
 HIDDEN = "(hidden)"
 SHORTEST = 6

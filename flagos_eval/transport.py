@@ -72,7 +72,7 @@ class Link:
             from .carrier import Carrier
 
             secure = url.startswith("https:")
-            carrier = Carrier(_httpx, self._note, secure=secure, idle=_IDLE, most=_MOST)
+            carrier = Carrier(_httpx, self._note, _Pieces, secure=secure, idle=_IDLE, most=_MOST)
             return _Carried(carrier, timeout=timeout, trust_env=False)
 
         async def note(response: Any) -> None:
@@ -143,29 +143,40 @@ class _Http(openai.DefaultAsyncHttpxClient):
 
     async def send(self, request: Any, **given: Any) -> Any:
         """The answer, and no more of it than can be of use."""
-        answer = await super().send(request, **{**given, "stream": True})
-        answer.stream = _Start(answer.stream)
-        await answer.aread()
-        return answer
+        return await _start(await super().send(request, **{**given, "stream": True}))
 
 
-class _Start(_httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
-    """The first bytes of a stream."""
-
-    def __init__(self, whole: Any) -> None:
-        self._whole = whole
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = _MOST
-        async for part in self._whole:
-            yield part[:left]
+async def _start(answer: Any) -> Any:
+    """The first bytes of an answer, unpacked piece by piece: a small one may be gigabytes."""
+    parts, left = [], _MOST
+    try:
+        async for part in answer.aiter_bytes():
+            parts.append(part[:left])
             left -= len(part)
             if left <= 0:
-                return
+                break
+    finally:
+        await answer.aclose()
+    headers = {k: v for k, v in answer.headers.items() if k.lower() not in _OF_THE_BODY}
+    content = b"".join(parts)
+    return _httpx.Response(
+        answer.status_code, headers=headers, content=content, request=answer.request
+    )
 
-    async def aclose(self) -> None:
-        """Let go of the connection, which can be used again if all was read."""
-        await self._whole.aclose()
+
+_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
+"""Headers that no longer hold."""
+
+
+class _Pieces(_httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
+    """Bytes as a stream of small pieces."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self._data), 2**14):
+            yield self._data[at : at + 2**14]
 
 
 class _Carried(_Http):
@@ -179,7 +190,9 @@ class _Carried(_Http):
         """The answer, straight from the carrier: there are no cookies, and the key is in a header,
         so that nothing is to be done on the way. A redirect is followed the long way."""
         answer = await self._carrier.handle_async_request(request)
-        return await super().send(request, **given) if answer.has_redirect_location else answer
+        if answer.has_redirect_location:
+            return await super().send(request, **given)
+        return await _start(answer) if "content-encoding" in answer.headers else answer
 
 
 @functools.lru_cache(maxsize=16)

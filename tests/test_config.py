@@ -13,7 +13,7 @@ from flagos_eval import config
 from flagos_eval.config import ASKED, SERVED, RunConfig, combine, from_run, pairs, read_file
 from flagos_eval.errors import EXIT_IO, EXIT_USAGE, FileError, UsageError
 from flagos_eval.records import Sampling, Setting
-from flagos_eval.redact import is_secret, redact, redact_command, redact_variables
+from flagos_eval.redact import HIDDEN, is_secret, redact, redact_command, redact_variables
 
 LAYERS: tuple[config.Source, ...] = ("default", "file", "run", "environment", "flag")
 
@@ -300,3 +300,16 @@ def test_no_setting_on_record_holds_a_secret() -> None:
     assert "sesame" not in repr(settings)
     assert settings["set"].value == ["api-key=(hidden)", "max-model-len=4096"]
     assert given.config.env == ("HF_TOKEN=sesame",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'--set={"api_key": "ab\"cdefgh-secret"}',
+        "Authorization: Basic dXNlcjpzZWNyZXQ=",
+    ],
+)
+def test_a_secret_is_hidden_to_its_end(text: str) -> None:
+    (shown,) = redact_command([redact(text)])
+    assert "secret" not in shown and "dXNlcj" not in shown
+    assert HIDDEN in shown

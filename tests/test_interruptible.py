@@ -156,3 +156,12 @@ def test_a_task_that_misses_its_cancellation_is_cancelled_again() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
     assert missed == ["one"]
+
+
+def test_a_task_that_ends_as_cancelled_ends_the_others_at_once() -> None:
+    async def given_up_by_its_own() -> None:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(together([given_up_by_its_own(), forever()]))

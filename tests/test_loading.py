@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -347,3 +349,19 @@ def test_loading_ends_with_the_run_that_it_is_for(work: Workplace) -> None:
     with Loading(plan.outline(work.configured(None).config)) as tasks:
         assert tasks.loading == "first"
     assert "loading" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_command_ends_at_once_though_a_task_is_still_loaded() -> None:
+    """As a download that was given up would: its threads are joined when Python ends."""
+    program = (
+        "import threading, time\n"
+        "from flagos_eval import loading\n"
+        "from flagos_eval.cli import _leave\n"
+        "threading.Thread(target=time.sleep, args=(600,), name=loading.THREAD).start()\n"
+        "print('told')\n"
+        "_leave(7)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (7, "told\n")

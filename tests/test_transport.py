@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -227,3 +228,45 @@ def test_an_answer_without_end_is_cut_where_it_is_too_long(
             server.close()
 
     assert len(asyncio.run(work())) == 2**20 + 1
+
+
+def test_a_packed_answer_is_unpacked_no_further_than_it_can_be_of_use(
+    carried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_MOST", 2**20 + 1)
+    packed = gzip.compress(bytes(2**26))
+    headers = {"Content-Encoding": "gzip", "Content-Length": str(len(packed))}
+    assert answered_with(200, headers, packed) == bytes(2**20 + 1)
+
+
+def answered_with(status: int, headers: dict[str, str], body: bytes) -> bytes:
+    """What is made of an answer, which a redirect sends to /elsewhere."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
+        sent = await reader.readexactly(length)
+        if b"/elsewhere" in head.split(b"\r\n", 1)[0]:
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(sent), sent)
+        else:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            answer = f"HTTP/1.1 {status} Said\r\n{lines}\r\n".encode() + body
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async def work() -> bytes:
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        link = Link(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", None, 60)
+        try:
+            return await link.post(BODY)
+        finally:
+            await link.close()
+            server.close()
+
+    return asyncio.run(work())
+
+
+def test_a_redirect_is_followed_with_the_whole_question(carried: str) -> None:
+    headers = {"Location": "/elsewhere", "Content-Length": "0", "Connection": "close"}
+    assert answered_with(307, headers, b"") == BODY

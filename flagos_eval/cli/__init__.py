@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from typing import NoReturn
 
@@ -111,6 +112,18 @@ def main() -> NoReturn:
     code = _guarded()
     # All is said and saved: one more Ctrl-C while Python ends must not change the exit code.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit, without waiting for a task that nobody waits for any more: a download that was given up
+    goes on in threads that Python would join, and a thread within Arrow can abort the process while
+    Python ends."""
+    loading = sys.modules.get("flagos_eval.loading")  # imported by what loads, which takes long
+    if loading and any(thread.name == loading.THREAD for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
