@@ -394,9 +394,9 @@ def test_two_servers_that_were_started_at_the_same_moment_are_two(
 ) -> None:
     with ProtocolServer(answer=right_answer, delay=0.01) as other:
         server.delay, other.start_time = 0.01, server.start_time
-        # As many as the probes will have been: the counts begin the same, too.
-        probes = _probes(work, other)
-        assert probes
+        # The first address gets more probes than the second: the other way round, and the counts
+        # begin the same, too.
+        assert _probes(work, other, server)
         run = work.run([server, other])
         first, second = run.parts[0].counters
         assert first.begin is not None and second.begin is not None
@@ -404,12 +404,14 @@ def test_two_servers_that_were_started_at_the_same_moment_are_two(
         assert counts(run).state == "equal"
 
 
-def _probes(work: Workplace, server: ProtocolServer) -> int:
-    """Let a server answer the probes and nothing else; how many they are."""
-    server.faults = lambda info: None if number(info.body) is None else ps.Status(400)
-    work.run(server, name="probes")
-    server.faults = None
-    return sum(number(request.body) is None for request in server.requests)
+def _probes(work: Workplace, *servers: ProtocolServer) -> int:
+    """Let servers answer the probes and nothing else; how many the first has got."""
+    for server in servers:
+        server.faults = lambda info: None if number(info.body) is None else ps.Status(400)
+    work.run(list(servers), name="probes")
+    for server in servers:
+        server.faults = None
+    return sum(number(request.body) is None for request in servers[0].requests)
 
 
 # --- What is said of it ---------------------------------------------------------------------------
