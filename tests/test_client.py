@@ -278,14 +278,18 @@ RETRIED = {
     "text for JSON": (ps.WrongContentType(data=b"ok"), ErrorKind.INVALID_REPLY),
     "no choices": (ps.EmptyChoices(), ErrorKind.INVALID_REPLY),
 }
-SHORT = replace(FAST, timeout=0.4)
+
+
+def patience(kind: ErrorKind) -> ClientSettings:
+    """Settings that wait for what is not going to come only where that is the fault."""
+    return replace(FAST, timeout=0.4) if kind is ErrorKind.TIMEOUT else FAST
 
 
 @pytest.mark.parametrize("fault", RETRIED)
 def test_a_passing_failure_is_retried_until_there_is_an_answer(fault: str) -> None:
     broken, kind = RETRIED[fault]
     with ProtocolServer(faults=fail_first(2, broken), answer=lambda body: "B") as server:
-        found = ask(server, [request("one")], SHORT).only
+        found = ask(server, [request("one")], patience(kind)).only
     assert found.text == "B"
     assert attempt_kinds(found) == [kind, kind, None]
 
@@ -293,7 +297,7 @@ def test_a_passing_failure_is_retried_until_there_is_an_answer(fault: str) -> No
 @pytest.mark.parametrize("fault", RETRIED)
 def test_a_failure_that_stays_becomes_an_error_of_its_kind(fault: str) -> None:
     broken, kind = RETRIED[fault]
-    found = ask_one(lambda info: broken, replace(SHORT, max_retries=1)).only
+    found = ask_one(lambda info: broken, replace(patience(kind), max_retries=1)).only
     assert found.text is None and found.error is not None
     assert found.error.kind is kind
     assert attempt_kinds(found) == [kind, kind]
