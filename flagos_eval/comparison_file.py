@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from . import archive, store
+from . import archive, bounded, store
 from .errors import CorruptFile, FileError, FlagosEvalError, InvalidRun, UsageError
 from .records import Comparison, Side
 
@@ -30,13 +30,11 @@ def read_bytes(path: Path, limit: int = _MAX_BYTES) -> bytes:
         FileError: it cannot be read, or is larger than `limit`.
     """
     try:
-        if not path.is_file():
+        if not path.is_file():  # a pipe that a stranger names would be waited for
             raise FileError(f"cannot read {path}: not a file, or not there")
-        if path.stat().st_size > limit:
-            raise FileError(f"{path} is larger than any such file ({limit} bytes)")
-        return path.read_bytes()
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
+    return bounded.read_bytes(path, limit)
 
 
 def json_object(data: bytes, path: Path) -> dict[str, Any]:

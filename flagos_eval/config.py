@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from . import toml_file
+from . import bounded, toml_file
 from .errors import UsageError
 from .records import Record, Run, Setting
 from .redact import HIDDEN, is_secret, redact, redact_command
@@ -201,7 +201,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         FileError: it cannot be read.
         UsageError: it is not TOML; names the place.
     """
-    return toml_file.parse(toml_file.read_bytes(path), str(path))
+    return toml_file.parse(bounded.read_bytes(path, toml_file.MOST_BYTES), str(path))
 
 
 def named(content: Mapping[str, Any], where: str) -> dict[str, Any]:

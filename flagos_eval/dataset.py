@@ -38,9 +38,11 @@ class Source:
     """Accept items whose images are not at hand: enough to score answers, not to ask questions."""
 
 
+# fmt: off
 _SHAPE = (
-    *(KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError),
+    KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError,
 )
+# fmt: on
 """What reading raises where data is not as it is documented."""
 
 

@@ -16,10 +16,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from . import __version__, weights
+from . import __version__, bounded, weights
 from .clock import utc_now
 from .environment import variables
-from .errors import CorruptFile, FileError, UsageError
+from .errors import CorruptFile, UsageError
 from .launchers._boot import effective_facts
 from .operators import evidence
 from .platforms import _software
@@ -141,13 +141,7 @@ def load(path: Path) -> FactsFile:
         UsageError: it is no such file.
         CorruptFile: it is not what was written.
     """
-    try:
-        with path.open("rb") as opened:
-            data = opened.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > _MOST_BYTES:
-        raise FileError(f"{path} is larger than any file of facts ({_MOST_BYTES} bytes)")
+    data = bounded.read_bytes(path, _MOST_BYTES)
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:

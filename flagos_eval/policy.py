@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from . import toml_file
+from . import bounded, toml_file
 from .errors import FileError, UsageError
 from .records import Record, sha256_hex
 
@@ -105,12 +105,10 @@ def load(name: str) -> LoadedPolicy:
     """
     path = locate(name)
     try:
-        data = toml_file.read_bytes(path)
+        data = bounded.read_bytes(path, toml_file.MOST_BYTES, what="the policy")
     except FileError as error:
-        raise FileError(
-            error.message.replace("read", "read the policy", 1),
-            hint=f"a path, or one of {', '.join(known())}",
-        ) from error
+        hint = f"a path, or one of {', '.join(known())}"
+        raise FileError(error.message, hint=hint) from error
     content = toml_file.parse(data, f"the policy {name}")
     return LoadedPolicy(policy=parse(content, name), sha256=sha256_hex(data), source=name)
 

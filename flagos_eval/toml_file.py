@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
-from .errors import FileError, UsageError
+from .errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -14,22 +13,7 @@ else:
     import tomli as tomllib
 
 MOST_BYTES = 2**20
-
-
-def read_bytes(path: Path) -> bytes:
-    """A TOML file's bytes.
-
-    Raises:
-        FileError: it cannot be read, or is larger than 1 MiB.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > MOST_BYTES:
-        raise FileError(f"{path} is larger than any file of settings ({MOST_BYTES} bytes)")
-    return data
+"""Of any file of settings."""
 
 
 def parse(data: bytes, name: str) -> dict[str, Any]:
