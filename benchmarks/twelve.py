@@ -1,13 +1,14 @@
 """How long `run` takes to its first request with one task and with twelve, and whether the server
 ever had less to do than it could while the others were loaded.
 
-    python benchmarks/twelve.py [--data FOLDER] [--rounds N] [--limit N] [--delay-ms N] [--check]
+    python benchmarks/twelve.py [--kilobytes N | --data FOLDER] [--rounds N] [--limit N]
+        [--delay-ms N] [--check]
 
-The benchmarks of the release table are written at their full size with small pictures, or FOLDER
-has them as ``flagos-eval fetch`` writes them. All their items are loaded, and --limit of each are
-asked (all with 0). Datasets are in the cache before the first round. The server counts how many
-requests it has. --check exits with 1 if a median is over its limit, or if fewer than half of those
-that may be in flight ever were.
+The benchmarks of the release table are written at their full size with invented pictures of N
+kilobytes each, or FOLDER has them as ``flagos-eval fetch`` writes them. All their items are loaded,
+and --limit of each are asked (all with 0). Datasets are in the cache before the first round. The
+server counts how many requests it has. --check exits with 1 if a median is over its limit, or if
+fewer than half of those that may be in flight ever were.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ def main() -> int:
     """Measure, print, judge; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--kilobytes", type=int, default=0, help="of a picture; 0: the smallest")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=300)
     parser.add_argument("--delay-ms", type=int, default=200)
@@ -91,7 +93,7 @@ def main() -> int:
         data = given.data or Path(folder) / "data"
         if given.data is None:
             sys.path.insert(0, str(ROOT / "tests"))
-            importlib.import_module("whole_benchmarks").write_all(data)
+            importlib.import_module("whole_benchmarks").write_all(data, given.kilobytes)
         environment = {"HF_HOME": f"{folder}/cache", **os.environ, "HF_HUB_OFFLINE": "1"}
         environment["PYTHONPATH"] = str(ROOT)
         measure(names, data, environment, 1, 0)  # fills the cache
