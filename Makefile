@@ -67,7 +67,7 @@ test-install: setup
 test-faults: setup
 	$(BIN)/python -m pytest tests/faults --fault-table docs/fault-matrix.md
 
-# The fixed budget is a number of inputs: about ten minutes on two cores.
+# The fixed budget is a number of inputs: about six minutes on two cores.
 FUZZ_EXAMPLES ?= 3000
 fuzz: setup
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) tests/fuzz

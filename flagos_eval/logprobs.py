@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import samples
 from .errors import CorruptFile
@@ -77,8 +79,17 @@ def lines(data: bytes, name: str) -> Iterator[bytes]:
 def _trace(line: bytes, where: str) -> Trace:
     try:
         return tuple(
-            Token(str(text), float(value), {str(t): float(v) for t, v in others})
+            Token(str(text), _finite(value), {str(t): _finite(v) for t, v in others})
             for text, value, others in json.loads(line)["tokens"]
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CorruptFile(f"{where} is damaged ({type(error).__name__})") from error
+
+
+def _finite(value: Any) -> float:
+    """A log-probability. None that is endless or no number was ever written (see `reply`), and one
+    would make every average of tokens the same."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number

@@ -166,7 +166,18 @@ def test_log_probabilities_are_read_back_by_item(tmp_path: Path) -> None:
     assert traces == {"0": (Token("a", -0.5, {"a": -0.5, "b": -2.0}),)}
 
 
-@pytest.mark.parametrize("line", [{}, {"tokens": [1]}, {"tokens": [["a", "x", []]]}, 5])
+@pytest.mark.parametrize(
+    "line",
+    [
+        {},
+        5,
+        {"tokens": [1]},
+        {"tokens": [["a", "x", []]]},
+        {"tokens": [["a", float("nan"), []]]},
+        {"tokens": [["a", -0.5, [["b", float("-inf")]]]]},
+        {"tokens": [["a", 10**400, []]]},
+    ],
+)
 def test_a_damaged_line_is_named(tmp_path: Path, line: object) -> None:
     path = kept(tmp_path, line)
     with pytest.raises(CorruptFile, match="line 1 is damaged"):

@@ -14,6 +14,10 @@ FOUND: dict[str, dict[str, bytes]] = {
         "settings that are a list": _HEADER % b"[]" + _RESPONSE,
         "settings that are none": _HEADER % b"null" + _RESPONSE,
     },
+    "log-probabilities": {
+        "a number that no float holds": b'{"tokens": [["a", 1%s, []]]}\n' % (b"0" * 400),
+        "no number": b'{"tokens": [["a", NaN, []]]}\n',
+    },
     "policy": {
         "a number of 5000 digits": b"policy = " + b"9" * 5000,
         "nested too deep": b"a = " + b"[" * 5000,
